@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdarg.h>
+
+int failure_set(struct failure *f, int error, const char *what, ...)
+{
+        va_list ap;
+
+        if (error < 0)
+                error = -error;
+        if (!f || f->error)
+                return -error;
+        f->error = error;
+        va_start(ap, what);
+        vsnprintf(f->what, sizeof(f->what), what, ap);
+        va_end(ap);
+        f->remedy[0] = '\0';
+        return -error;
+}
+
+int failure_remedy(struct failure *f, const char *remedy, ...)
+{
+        va_list ap;
+
+        if (!f)
+                return -EINVAL;
+        if (!f->remedy[0]) {
+                va_start(ap, remedy);
+                vsnprintf(f->remedy, sizeof(f->remedy), remedy, ap);
+                va_end(ap);
+        }
+        return -f->error;
+}
+
+uint64_t now_usec(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_BOOTTIME, &ts);
+        return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+int read_whole(int dirfd, const char *path, size_t limit, char **ret_data, size_t *ret_size)
+{
+        _cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+        _cleanup_free_ char *data = NULL;
+        size_t size = 0, room = 0;
+
+        if (fd < 0)
+                return -errno;
+        for (;;) {
+                ssize_t n;
+
+                if (size + 1 >= room) {
+                        char *more = realloc(data, room = room ? room * 2 : 4096);
+
+                        if (!more)
+                                return -ENOMEM;
+                        data = more;
+                }
+                n = read(fd, data + size, room - size - 1);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        break;
+                size += (size_t)n;
+                if (size > limit)
+                        return -EFBIG;
+        }
+        data[size] = '\0';
+        *ret_data = TAKE_PTR(data);
+        if (ret_size)
+                *ret_size = size;
+        return 0;
+}
+
+static json_object *json_typed(json_object *o, const char *key, json_type type)
+{
+        json_object *v;
+
+        if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, key, &v) ||
+            !json_object_is_type(v, type))
+                return NULL;
+        return v;
+}
+
+const char *json_str(json_object *o, const char *key)
+{
+        return json_object_get_string(json_typed(o, key, json_type_string));
+}
+
+int64_t json_int(json_object *o, const char *key, int64_t otherwise)
+{
+        json_object *v = json_typed(o, key, json_type_int);
+
+        return v ? json_object_get_int64(v) : otherwise;
+}
+
+bool json_bool(json_object *o, const char *key)
+{
+        json_object *v = json_typed(o, key, json_type_boolean);
+
+        return v && json_object_get_boolean(v);
+}
+
+json_object *json_obj(json_object *o, const char *key)
+{
+        return json_typed(o, key, json_type_object);
+}
+
+json_object *json_arr(json_object *o, const char *key)
+{
+        return json_typed(o, key, json_type_array);
+}
+
+void json_add(json_object *o, const char *key, json_object *value)
+{
+        if (json_object_object_add(o, key, value) < 0)
+                abort();
+}
+
+void json_add_str(json_object *o, const char *key, const char *value)
+{
+        if (value)
+                json_add(o, key, json_object_new_string(value));
+}
+
+void json_add_int(json_object *o, const char *key, int64_t value)
+{
+        json_add(o, key, json_object_new_int64(value));
+}
+
+void json_add_bool(json_object *o, const char *key, bool value)
+{
+        json_add(o, key, json_object_new_boolean(value));
+}
+
+bool name_is_valid(const char *name)
+{
+        size_t n =
+                name ? strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") : 0;
+
+        return n > 0 && n < 64 && !name[n] && isalnum((unsigned char)name[0]);
+}

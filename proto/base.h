@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What every other file needs: the rule for errors and the rule for cleanup.
+ *
+ * Errors. A function that can fail returns an int `r`: 0 or more is success, less is a negative errno. It is
+ * passed up unchanged. Where a person will read about it, the function also takes a `struct failure *`, and
+ * the place that knows best what went wrong (the lowest one) fills it with failure_set(), which returns the
+ * errno so that reporting and returning are one statement. Nobody above overwrites a failure that is already
+ * set.
+ *
+ * Cleanup. Whatever is acquired is held by a variable with a _cleanup_ attribute, and handed on by TAKE_FD()
+ * or TAKE_PTR(). Closed fds are -EBADF. Outputs are named ret_… and are written on success only.
+ */
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define _cleanup_(f)      __attribute__((cleanup(f)))
+#define _printf_(fmt, va) __attribute__((format(printf, fmt, va)))
+#define ELEMENTSOF(a)     (sizeof(a) / sizeof((a)[0]))
+#define STREQ(a, b)       (strcmp((a), (b)) == 0)
+
+#define USEC_PER_MSEC 1000ULL
+#define USEC_PER_SEC  1000000ULL
+#define NSEC_PER_USEC 1000ULL
+
+static inline int close_fd(int fd)
+{
+        if (fd >= 0)
+                close(fd);
+        return -EBADF;
+}
+
+static inline void close_fdp(int *fd)
+{
+        *fd = close_fd(*fd);
+}
+
+static inline void freep(void *p)
+{
+        free(*(void **)p);
+}
+
+static inline void fclosep(FILE **f)
+{
+        if (*f)
+                fclose(*f);
+}
+
+static inline void json_putp(json_object **o)
+{
+        json_object_put(*o);
+}
+
+#define _cleanup_close_  _cleanup_(close_fdp)
+#define _cleanup_free_   _cleanup_(freep)
+#define _cleanup_fclose_ _cleanup_(fclosep)
+#define _cleanup_json_   _cleanup_(json_putp)
+
+#define TAKE(var, nothing)                                                                                   \
+        ({                                                                                                   \
+                typeof(var) *_p = &(var);                                                                    \
+                typeof(var) _v = *_p;                                                                        \
+                *_p = (nothing);                                                                             \
+                _v;                                                                                          \
+        })
+#define TAKE_FD(fd) TAKE(fd, -EBADF)
+#define TAKE_PTR(p) TAKE(p, NULL)
+
+/* Why something failed, and what the reader can do about it. Both are sentences without a full stop. */
+struct failure {
+        int error; /* positive errno; 0: nothing has failed */
+        char what[512];
+        char remedy[256]; /* may be empty */
+};
+
+/* Fills @f unless it is NULL or set already. @error is a positive or a negative errno. Returns it negative.
+ */
+int failure_set(struct failure *f, int error, const char *what, ...) _printf_(3, 4);
+/* Adds what to do about it; kept if there is a remedy already. Returns -f->error. */
+int failure_remedy(struct failure *f, const char *remedy, ...) _printf_(2, 3);
+
+/* CLOCK_BOOTTIME in µs: comparable between processes of one host, and it goes on during a suspend. */
+uint64_t now_usec(void);
+
+/* Reads at most @limit bytes of a whole file (files of /proc have no size). *ret_data is NUL-terminated
+ * beyond *ret_size and is the caller's to free. EFBIG: there is more. @dirfd as in openat(2). */
+int read_whole(int dirfd, const char *path, size_t limit, char **ret_data, size_t *ret_size);
+
+/* json-c has no getters that check: these return NULL, @otherwise or false where the member is missing or of
+ * another type. Strings belong to @o. */
+const char *json_str(json_object *o, const char *key);
+int64_t json_int(json_object *o, const char *key, int64_t otherwise);
+bool json_bool(json_object *o, const char *key);
+json_object *json_obj(json_object *o, const char *key); /* borrowed */
+json_object *json_arr(json_object *o, const char *key); /* borrowed */
+/* Adds a member; the value's reference is taken over. They abort when memory runs out, as json-c itself does.
+ */
+void json_add(json_object *o, const char *key, json_object *value);
+void json_add_str(json_object *o, const char *key, const char *value); /* NULL adds nothing */
+void json_add_int(json_object *o, const char *key, int64_t value);
+void json_add_bool(json_object *o, const char *key, bool value);
+
+/* A name for a VM: what a file name, a unit instance and a shell word can carry alike.
+ * [A-Za-z0-9][A-Za-z0-9_.-]{0,62} */
+bool name_is_valid(const char *name);

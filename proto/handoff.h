@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The handoff socket: /run/cprd/handoff, SOCK_SEQPACKET. Here open vhost-vsock devices change hands. One
+ * message is one packet: the fixed-size struct below, all integers little-endian, with at most one fd
+ * (SCM_RIGHTS). Who speaks is known from SO_PEERCRED. Anything malformed (size, magic, version, operation, an
+ * fd where none belongs or none where one belongs, a name without NUL) ends the connection, and nothing else.
+ *
+ * cprd-handoff (role HELPER, name = the handoff's id)
+ *
+ *      -> HELLO                        who I am
+ *      <- ORDER + journal              what to do: the first line of the journal. A journal with more than
+ * that line is one to recover from
+ *      <- PROCESS(source) + pidfd
+ *      <- PROCESS(destination) + pidfd  only in a recovery
+ *      <- DEVICE + fd                   only in a recovery: cprd had custody
+ *      <- BEGIN                        that was all
+ *      -> DEVICE + fd, value = CID     custody: keep this across whatever happens to me (and, at the end, the
+ *                                      same without a change of the device: nothing is sent twice)
+ *      -> PROCESS(destination) + pidfd
+ *      -> RECORD                       the journal has grown: read on (RECORDs say no more than that)
+ *      <- ABORT                        somebody asked to cancel: roll back, if that still goes
+ *      -> DONE(error)                  the journal holds an outcome; close
+ *
+ * A cooperating VMM (role VMM, name = the VM) links libcprd and moves ownership itself, without ptrace:
+ *
+ *      -> HELLO                        I run this VM
+ *      <- RELEASE                      do VHOST_RESET_OWNER now
+ *      -> RELEASED(error) + device     the open device itself, when error is 0
+ *      <- CLAIM + device               do VHOST_SET_OWNER (in the new process; in the old one: take it back)
+ *      -> CLAIMED(error)
+ *      <- ABORT                        the handoff was called off
+ *      <- DONE
+ */
+
+#include "base.h"
+
+#define HANDOFF_SOCKET   "/run/cprd/handoff"
+#define HANDOFF_MAGIC    0x44525043U /* "CPRD" */
+#define HANDOFF_VERSION  1
+#define HANDOFF_NAME_MAX 64 /* with its NUL */
+
+enum handoff_op {
+        HANDOFF_HELLO = 1,
+        HANDOFF_ORDER,
+        HANDOFF_PROCESS,
+        HANDOFF_DEVICE,
+        HANDOFF_BEGIN,
+        HANDOFF_RECORD,
+        HANDOFF_RELEASE,
+        HANDOFF_RELEASED,
+        HANDOFF_CLAIM,
+        HANDOFF_CLAIMED,
+        HANDOFF_ABORT,
+        HANDOFF_DONE,
+        _HANDOFF_OP_MAX,
+};
+
+enum handoff_role {
+        HANDOFF_NOBODY = 0,
+        HANDOFF_HELPER,      /* of a HELLO */
+        HANDOFF_VMM,         /* of a HELLO */
+        HANDOFF_SOURCE,      /* of a PROCESS */
+        HANDOFF_DESTINATION, /* of a PROCESS */
+        _HANDOFF_ROLE_MAX,
+};
+
+struct handoff_message {
+        uint32_t magic;
+        uint16_t version;
+        uint16_t op;    /* enum handoff_op */
+        uint32_t role;  /* enum handoff_role, 0 where the operation has none */
+        uint32_t error; /* positive errno, 0 where the operation has none */
+        uint64_t value;
+        char name[HANDOFF_NAME_MAX]; /* NUL-terminated, zeros behind it */
+} __attribute__((packed));
+
+#define HANDOFF_MESSAGE(operation, ...) ((struct handoff_message){.op = (operation), __VA_ARGS__})
+
+/* Makes the operation's name for logs; "?" for an unknown one. */
+const char *handoff_op_name(unsigned op);
+
+/* Sends one message in host byte order (magic and version are filled in here). @pass_fd stays the caller's;
+ * -EBADF: none. Never raises SIGPIPE. Returns 0 or a negative errno (EAGAIN on a non-blocking socket). */
+int handoff_send(int socket, const struct handoff_message *m, int pass_fd);
+
+/* Receives one message. *ret_fd is the caller's to close, -EBADF when none came. Returns 1; 0 when the peer
+ * has closed; EBADMSG: malformed, with the reason in @f (any fd that came is closed); EAGAIN. */
+int handoff_receive(int socket, struct handoff_message *ret_m, int *ret_fd, struct failure *f);
