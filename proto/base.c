@@ -101,7 +101,7 @@ int64_t json_int(json_object *o, const char *key, int64_t otherwise)
         return v ? json_object_get_int64(v) : otherwise;
 }
 
-bool json_bool(json_object *o, const char *key)
+bool json_flag(json_object *o, const char *key)
 {
         json_object *v = json_typed(o, key, json_type_boolean);
 

@@ -101,7 +101,7 @@ int read_whole(int dirfd, const char *path, size_t limit, char **ret_data, size_
  * another type. Strings belong to @o. */
 const char *json_str(json_object *o, const char *key);
 int64_t json_int(json_object *o, const char *key, int64_t otherwise);
-bool json_bool(json_object *o, const char *key);
+bool json_flag(json_object *o, const char *key);
 json_object *json_obj(json_object *o, const char *key); /* borrowed */
 json_object *json_arr(json_object *o, const char *key); /* borrowed */
 /* Adds a member; the value's reference is taken over. They abort when memory runs out, as json-c itself does.
