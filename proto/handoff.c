@@ -85,8 +85,8 @@ static const char *message_defect(const struct handoff_message *m, ssize_t size,
 {
         if (size != (ssize_t)sizeof(*m) || (flags & MSG_TRUNC))
                 return "wrong size";
-        if n_fds
-                > 1 || (flags & MSG_CTRUNC) return "more than one fd";
+        if (n_fds > 1 || (flags & MSG_CTRUNC))
+                return "more than one fd";
         if (m->magic != HANDOFF_MAGIC)
                 return "wrong magic";
         if (m->version != HANDOFF_VERSION)
