@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * One connection to a QEMU's monitor (QMP; docs/interop/qmp-spec.rst of QEMU): commands with an id, their
+ * replies, and the events that come in between. It never waits: whoever waits does that in wait.c, over its
+ * fd.
+ */
+
+#include "proto/base.h"
+
+struct qmp;
+
+/* Connects to the unix socket @path, in this process's mount namespace. ECONNREFUSED, ENOENT: nobody listens.
+ * The greeting comes later: a QMP server has one client at a time, and lets a second one wait without a word.
+ */
+int qmp_connect(const char *path, struct qmp **ret, struct failure *f);
+/* The same for a stream that is connected already; takes @fd over. */
+int qmp_new(int fd, struct qmp **ret);
+struct qmp *qmp_free(struct qmp *q);
+static inline void qmp_freep(struct qmp **q)
+{
+        *q = qmp_free(*q);
+}
+
+int qmp_fd(struct qmp *q); /* stays the connection's; -EBADF once it has been closed from the other side */
+/* The peer's pid as of its listen(2); 0: unknown. */
+pid_t qmp_peer_pid(struct qmp *q);
+
+/* Reads what has come. Returns 0; a negative errno: the connection is over (ECONNRESET) or speaks no QMP
+ * (EBADMSG), and stays so. */
+int qmp_read(struct qmp *q);
+/* Whether it has come to that, as the errno qmp_read() said; 0: it has not. */
+int qmp_error(const struct qmp *q);
+
+/* The greeting, once it has come; borrowed. */
+json_object *qmp_greeting(struct qmp *q);
+
+/* Sends a command. Takes the reference of @arguments (may be NULL). One command at a time. */
+int qmp_send(struct qmp *q, const char *command, json_object *arguments);
+/* The reply to the last command. Returns 1 with its `return` in *ret (the caller's); 0: not yet; or a
+ * negative errno with QEMU's words in @f (EREMOTEIO: an `error` reply). */
+int qmp_reply(struct qmp *q, json_object **ret, struct failure *f);
+
+/* The last event of that name that has come since @after (0: ever), or NULL; borrowed. Its arrival is counted
+ * from 1 in *ret_number, if asked for. Events are kept to the end of the connection, up to a bound; older
+ * ones go first. */
+json_object *qmp_event(struct qmp *q, const char *name, uint64_t after, uint64_t *ret_number);
+/* How many events have come. */
+uint64_t qmp_event_count(const struct qmp *q);
+/* An event's time: µs since the epoch, of the host's clock, as QEMU stamped it; 0: none. */
+uint64_t qmp_event_usec(json_object *event);
+
+/* Makes an arguments object of string pairs: qmp_arguments("path", "/machine", "property", "type", NULL). */
+json_object *qmp_arguments(const char *key, ...) __attribute__((sentinel));
