@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "varlink.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#define CHUNK 16384
+
+/* A queued message: fds go with its first byte. */
+struct outgoing {
+        struct outgoing *next;
+        int fd;
+        size_t size, sent;
+        char bytes[];
+};
+
+struct varlink {
+        int fd;
+        char *in;
+        size_t in_size, in_room;
+        size_t scanned; /* so many of in's bytes are known to hold no NUL */
+        int fds[VARLINK_FDS_MAX];
+        size_t n_fds;
+        struct outgoing *out, **out_end;
+        size_t out_size;
+};
+
+int varlink_new(int fd, struct varlink **ret)
+{
+        struct varlink *v = calloc(1, sizeof(*v));
+
+        if (!v) {
+                close(fd);
+                return -ENOMEM;
+        }
+        v->fd = fd;
+        v->out_end = &v->out;
+        *ret = v;
+        return 0;
+}
+
+static void outgoing_pop(struct varlink *v)
+{
+        struct outgoing *o = v->out;
+
+        v->out = o->next;
+        if (!v->out)
+                v->out_end = &v->out;
+        v->out_size -= o->size;
+        close_fd(o->fd);
+        free(o);
+}
+
+struct varlink *varlink_free(struct varlink *v)
+{
+        if (!v)
+                return NULL;
+        while (v->out)
+                outgoing_pop(v);
+        for (size_t i = 0; i < v->n_fds; i++)
+                close(v->fds[i]);
+        close_fd(v->fd);
+        free(v->in);
+        free(v);
+        return NULL;
+}
+
+int varlink_fd(const struct varlink *v)
+{
+        return v->fd;
+}
+
+/* Takes all fds of a received message over; whatever has no room is closed. */
+static int keep_fds(struct varlink *v, struct msghdr *mh)
+{
+        int r = mh->msg_flags & MSG_CTRUNC ? -EBADMSG : 0;
+
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                        continue;
+                for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+                        int fd;
+
+                        memcpy(&fd, CMSG_DATA(c) + at, sizeof(int));
+                        if (v->n_fds < VARLINK_FDS_MAX) {
+                                v->fds[v->n_fds++] = fd;
+                                continue;
+                        }
+                        close(fd);
+                        r = -EBADMSG;
+                }
+        }
+        return r;
+}
+
+static int make_room(struct varlink *v)
+{
+        size_t room = v->in_room ? v->in_room * 2 : CHUNK;
+        char *more;
+
+        if (v->in_room - v->in_size >= CHUNK)
+                return 0;
+        while (room - v->in_size < CHUNK)
+                room *= 2;
+        more = realloc(v->in, room);
+        if (!more)
+                return -ENOMEM;
+        v->in = more;
+        v->in_room = room;
+        return 0;
+}
+
+int varlink_fill(struct varlink *v, struct failure *f)
+{
+        union {
+                struct cmsghdr align;
+                char buffer[CMSG_SPACE(sizeof(int) * VARLINK_FDS_MAX)];
+        } control;
+        struct iovec iov;
+        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+        ssize_t n;
+        int r = make_room(v);
+
+        if (r < 0)
+                return r;
+        iov = (struct iovec){.iov_base = v->in + v->in_size, .iov_len = v->in_room - v->in_size};
+        mh.msg_control = control.buffer;
+        mh.msg_controllen = sizeof(control.buffer);
+        do
+                n = recvmsg(v->fd, &mh, MSG_CMSG_CLOEXEC);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return -errno;
+        if (keep_fds(v, &mh) < 0)
+                return failure_set(f, EBADMSG, "more than %d fds came", VARLINK_FDS_MAX);
+        v->in_size += (size_t)n;
+        return n > 0;
+}
+
+static int parse(const char *text, size_t size, json_object **ret, struct failure *f)
+{
+        struct json_tokener *t = json_tokener_new_ex(VARLINK_DEPTH_MAX);
+        _cleanup_json_ json_object *o = NULL;
+        enum json_tokener_error e;
+
+        if (!t)
+                return -ENOMEM;
+        json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        o = json_tokener_parse_ex(t, text, (int)size);
+        e = json_tokener_get_error(t);
+        if (e == json_tokener_success && json_tokener_get_parse_end(t) < size)
+                e = json_tokener_error_parse_unexpected;
+        json_tokener_free(t);
+        if (e != json_tokener_success)
+                return failure_set(f, EBADMSG, "not JSON: %s", json_tokener_error_desc(e));
+        if (!json_object_is_type(o, json_type_object))
+                return failure_set(f, EBADMSG, "not a JSON object");
+        *ret = TAKE_PTR(o);
+        return 1;
+}
+
+int varlink_next(struct varlink *v, json_object **ret, struct failure *f)
+{
+        size_t length;
+        char *end;
+        int r;
+
+        end = v->in_size > v->scanned ? memchr(v->in + v->scanned, '\0', v->in_size - v->scanned) : NULL;
+        length = end ? (size_t)(end - v->in) : v->in_size;
+        if (length > VARLINK_MESSAGE_MAX)
+                return failure_set(f, EBADMSG, "a message of more than %u bytes", VARLINK_MESSAGE_MAX);
+        if (!end) {
+                v->scanned = v->in_size;
+                return 0;
+        }
+        r = parse(v->in, length, ret, f);
+        v->in_size -= length + 1;
+        v->scanned = 0;
+        memmove(v->in, end + 1, v->in_size);
+        if (v->in_size == 0 && v->in_room > 4 * CHUNK) {
+                /* One long message must not keep its memory for the life of the connection. */
+                free(TAKE_PTR(v->in));
+                v->in_room = 0;
+        }
+        return r;
+}
+
+int varlink_take_fd(struct varlink *v)
+{
+        int fd;
+
+        if (v->n_fds == 0)
+                return -ENOENT;
+        fd = v->fds[0];
+        memmove(v->fds, v->fds + 1, --v->n_fds * sizeof(int));
+        return fd;
+}
+
+int varlink_queue(struct varlink *v, json_object *message, int fd)
+{
+        size_t size;
+        const char *text = json_object_to_json_string_length(
+                message, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+        _cleanup_close_ int copy = -EBADF;
+        struct outgoing *o;
+
+        if (!text)
+                return -ENOMEM;
+        if (v->out_size + size + 1 > VARLINK_QUEUE_MAX)
+                return -ENOBUFS;
+        if (fd >= 0) {
+                copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+                if (copy < 0)
+                        return -errno;
+        }
+        o = malloc(sizeof(*o) + size + 1);
+        if (!o)
+                return -ENOMEM;
+        *o = (struct outgoing){.fd = TAKE_FD(copy), .size = size + 1};
+        memcpy(o->bytes, text, size + 1);
+        *v->out_end = o;
+        v->out_end = &o->next;
+        v->out_size += o->size;
+        return 0;
+}
+
+static ssize_t send_some(int socket, struct outgoing *o)
+{
+        union {
+                struct cmsghdr align;
+                char buffer[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        struct iovec iov = {.iov_base = o->bytes + o->sent, .iov_len = o->size - o->sent};
+        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+        ssize_t n;
+
+        if (o->fd >= 0) {
+                struct cmsghdr *c;
+
+                mh.msg_control = control.buffer;
+                mh.msg_controllen = sizeof(control.buffer);
+                c = CMSG_FIRSTHDR(&mh);
+                c->cmsg_level = SOL_SOCKET;
+                c->cmsg_type = SCM_RIGHTS;
+                c->cmsg_len = CMSG_LEN(sizeof(int));
+                memcpy(CMSG_DATA(c), &o->fd, sizeof(int));
+        }
+        do
+                n = sendmsg(socket, &mh, MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+int varlink_flush(struct varlink *v)
+{
+        while (v->out) {
+                ssize_t n = send_some(v->fd, v->out);
+
+                if (n == -EAGAIN)
+                        return 1;
+                if (n < 0)
+                        return (int)n;
+                v->out->fd = close_fd(v->out->fd);
+                v->out->sent += (size_t)n;
+                if (v->out->sent == v->out->size)
+                        outgoing_pop(v);
+        }
+        return 0;
+}
+
+json_object *varlink_call(const char *method, json_object *parameters, bool more)
+{
+        json_object *o = json_object_new_object();
+
+        json_add_str(o, "method", method);
+        if (parameters)
+                json_add(o, "parameters", parameters);
+        if (more)
+                json_add_bool(o, "more", true);
+        return o;
+}
+
+json_object *varlink_reply(json_object *parameters, bool continues)
+{
+        json_object *o = json_object_new_object();
+
+        json_add(o, "parameters", parameters ?: json_object_new_object());
+        if (continues)
+                json_add_bool(o, "continues", true);
+        return o;
+}
+
+json_object *varlink_error(const char *error, json_object *parameters)
+{
+        json_object *o = json_object_new_object();
+
+        json_add_str(o, "error", error);
+        json_add(o, "parameters", parameters ?: json_object_new_object());
+        return o;
+}
