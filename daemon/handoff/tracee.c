@@ -105,8 +105,8 @@ int tracee_stop(struct tracee *t, uint64_t deadline, struct failure *f)
         if (ptrace(PTRACE_INTERRUPT, t->process->pid, 0, 0) < 0)
                 return failure_set(f, errno, "cannot stop process %d: %s", t->process->pid, strerror(errno));
         r = tracee_wait(t, deadline);
-        /* A signal on its way in is let in first: an injection in its place would swallow it. The stop that we
-         * asked for stays due. */
+        /* A signal on its way in is let in first: an injection in its place would swallow it. The stop that
+         * we asked for stays due. */
         while (r >= 0 && tracee_stop_signal(t)) {
                 tracee_resume(t, PTRACE_CONT, tracee_stop_signal(t));
                 r = tracee_wait(t, deadline);
