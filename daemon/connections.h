@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The host's own list of AF_VSOCK connections (sock_diag(7), linux/vm_sockets_diag.h; `ss --vsock` shows the
+ * same).
+ */
+
+#include "proto/base.h"
+
+struct connections {
+        json_object *established; /* owned: array of "local-port remote-port type ino" strings, sorted */
+        size_t n;
+};
+
+/* Lists the ESTABLISHED sockets of this host whose peer has CID @cid. ENOTSUP: the kernel has no vsock_diag.
+ */
+int connections_list(uint32_t cid, struct connections *ret);
+void connections_done(struct connections *c);
+
+/* How many of @before are not in @after. */
+size_t connections_lost(const struct connections *before, const struct connections *after);
