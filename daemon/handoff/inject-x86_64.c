@@ -213,10 +213,10 @@ static int run_one(struct tracee *t, const struct plan *plan, struct injection *
                 return -EFAULT;
         regs.rip = t->gadget;
         regs.rsp = plan->stack;
-        regs.rax = SYS_ioctl;
-        regs.rdi = (uint64_t)call->fd;
-        regs.rsi = call->request;
-        regs.rdx = call->payload_size ? plan->payload : 0;
+        regs.rax = (uint64_t)call->nr;
+        regs.rdi = call->arguments[0];
+        regs.rsi = call->arguments[1];
+        regs.rdx = call->payload_size ? plan->payload : call->arguments[2];
         regs.orig_rax = (uint64_t)-1; /* or the kernel would make the interrupted call again from here */
         r = set_registers(t->process->pid, &regs);
         if (r >= 0)
@@ -234,7 +234,7 @@ static int run_one(struct tracee *t, const struct plan *plan, struct injection *
         return 0;
 }
 
-int inject_ioctls(struct tracee *t, struct injection *calls, size_t n, uint64_t deadline, struct failure *f)
+int inject_calls(struct tracee *t, struct injection *calls, size_t n, uint64_t deadline, struct failure *f)
 {
         _cleanup_free_ struct plan *plan = calloc(1, sizeof(*plan));
         int r, undone;
@@ -252,8 +252,10 @@ int inject_ioctls(struct tracee *t, struct injection *calls, size_t n, uint64_t 
                         failure_set(f, r, "cannot run a system call in process %d: %s", t->process->pid,
                                     strerror(-r));
                 else if (calls[i].result < 0)
-                        r = failure_set(f, (int)calls[i].result, "ioctl %#x in process %d: %s",
-                                        calls[i].request, t->process->pid, strerror((int)-calls[i].result));
+                        r = failure_set(f, (int)calls[i].result,
+                                        "system call %ld (%#lx, %#lx) in process %d: %s", calls[i].nr,
+                                        (long)calls[i].arguments[0], (long)calls[i].arguments[1],
+                                        t->process->pid, strerror((int)-calls[i].result));
         }
         if (!t->stopped)
                 return r; /* gone, or hanging in the call: sigreturn restores it then */

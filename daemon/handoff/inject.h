@@ -19,6 +19,7 @@
 
 #include "daemon/process.h"
 
+#include <sys/syscall.h>
 #include <sys/types.h>
 
 struct tracee {
@@ -31,14 +32,17 @@ struct tracee {
         uint64_t restorer; /* the sigreturn trampoline in its code */
 };
 
-/* A system call ioctl(fd, request, argument), where the argument is 0, or a pointer to payload. */
+/* One system call. Where there is a payload, its address in the target is the third argument. */
 struct injection {
-        int fd;
-        uint32_t request;
-        uint32_t payload_size; /* 0: argument 0 */
+        long nr; /* SYS_… */
+        uint64_t arguments[3];
+        uint32_t payload_size; /* 0: none */
         uint8_t payload[64];
         int64_t result; /* out: 0 or more, or a negative errno */
 };
+
+#define INJECT_IOCTL(fd, request)                                                                            \
+        ((struct injection){.nr = SYS_ioctl, .arguments = {(uint64_t)(fd), (request)}})
 
 /* Must be called once, before any tracee is attached: blocks SIGCHLD, and makes the fd that tells of it. */
 int tracee_setup(void);
@@ -73,7 +77,7 @@ int inject_prepare(struct tracee *t, struct failure *f);
 /* Runs @n calls, one after the other, in a stopped tracee, which is as before afterwards. Stops at the first
  * call that fails, returns its (negative) result; or ESRCH, ETIMEDOUT. What it was doing goes on where it
  * was, system calls that a signal would restart included. */
-int inject_ioctls(struct tracee *t, struct injection *calls, size_t n, uint64_t deadline, struct failure *f);
+int inject_calls(struct tracee *t, struct injection *calls, size_t n, uint64_t deadline, struct failure *f);
 
 /* At a system call's entry stop: makes it not happen. At the exit stop that follows: makes it return @value.
  */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "daemon/handoff/handoff.h"
+
+/* The stages' functions; stages.c says what each is for. */
+int destination_launch(struct handoff *h, struct failure *f);
+int destination_kill(struct handoff *h, struct failure *f);
+int destination_build(struct handoff *h, struct failure *f);
+int destination_commit(struct handoff *h, struct failure *f);
+
+/* For wait.c: the traced destination has stopped. Withholds what is to be withheld, and lets it go on. */
+int destination_on_stop(struct handoff *h, struct failure *f);
+/* Why it is dead: its exit status and the last words of its log. Returns -ESRCH. */
+int destination_obituary(struct handoff *h, struct failure *f);
+
+/* Raises or lowers the shield of a stopped destination. */
+int destination_set_shield(struct handoff *h, bool up, struct failure *f);
+
+/* Opens its listening sockets beside the paths that clients know; destination_publish() renames them over. */
+int destination_make_listeners(struct handoff *h, struct failure *f);
+int destination_publish(struct handoff *h, struct failure *f);
+void destination_remove_listeners(struct handoff *h);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "daemon/handoff/handoff.h"
+
+/* Opens the source and finds out who it is: process, binary, command line. Side effect: none. */
+int source_open(struct handoff *h, struct failure *f);
+/* Connects to its QMP server and asks for version and machine. */
+int source_connect(struct handoff *h, struct failure *f);
+/* Finds its vhost-vsock device, takes custody of it (pidfd_getfd) and gives cprd its share. */
+int source_take_custody(struct handoff *h, struct failure *f);
+
+/* The stages' functions; stages.c says what each is for. */
+int source_identify(struct handoff *h, struct failure *f);
+int source_forget(struct handoff *h, struct failure *f);
+int source_begin(struct handoff *h, struct failure *f);
+int source_cancel(struct handoff *h, struct failure *f);
+int source_load(struct handoff *h, struct failure *f);
+int source_continue(struct handoff *h, struct failure *f);
+int source_retire(struct handoff *h, struct failure *f);
