@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include <fcntl.h>
+#include <fnmatch.h>
+
+#define CONFIG_MAX 65536 /* bytes */
+
+static const char *const default_binaries[] = {
+        "/usr/bin/qemu-system-*",
+        "/usr/libexec/qemu-kvm",
+        "/opt/qemu/*/bin/qemu-system-*",
+};
+
+/* The numbers, with what is sane for each. */
+static const struct number {
+        const char *key;
+        size_t offset;
+        int64_t otherwise, least, greatest;
+} numbers[] = {
+        {"maxPause", offsetof(struct config, max_pause), 2000000, 1000, 600000000},
+        {"handoffs", offsetof(struct config, handoffs), 4, 1, 256},
+        {"history", offsetof(struct config, history), 1000, 1, 100000},
+};
+
+static void set_defaults(struct config *c)
+{
+        *c = (struct config){.binaries = json_object_new_array()};
+        for (size_t i = 0; i < ELEMENTSOF(default_binaries); i++)
+                json_object_array_add(c->binaries, json_object_new_string(default_binaries[i]));
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
+                *(int64_t *)((char *)c + numbers[i].offset) = numbers[i].otherwise;
+}
+
+static int take_binaries(struct config *c, json_object *value, struct failure *f)
+{
+        bool good = json_object_is_type(value, json_type_array);
+
+        for (size_t i = 0; good && i < json_object_array_length(value); i++) {
+                const char *s = json_object_get_string(json_object_array_get_idx(value, i));
+
+                good = json_object_is_type(json_object_array_get_idx(value, i), json_type_string) &&
+                       s[0] == '/';
+        }
+        if (!good)
+                return failure_set(f, EINVAL, "\"binaries\" must be an array of absolute paths or patterns");
+        json_object_put(c->binaries);
+        c->binaries = json_object_get(value);
+        return 0;
+}
+
+static int take_deadlines(struct config *c, json_object *value, struct failure *f)
+{
+        if (!json_object_is_type(value, json_type_object))
+                return failure_set(f, EINVAL,
+                                   "\"deadlines\" must be an object: a stage's name and microseconds");
+        json_object_object_foreach (value, stage, usec) {
+                if (!json_object_is_type(usec, json_type_int) || json_object_get_int64(usec) <= 0)
+                        return failure_set(f, EINVAL,
+                                           "\"deadlines\": \"%s\" must be a number of microseconds", stage);
+        }
+        json_object_put(c->deadlines);
+        c->deadlines = json_object_get(value);
+        return 0;
+}
+
+static int take_number(struct config *c, const struct number *n, json_object *value, struct failure *f)
+{
+        int64_t got = json_object_get_int64(value);
+
+        if (!json_object_is_type(value, json_type_int) || got < n->least || got > n->greatest)
+                return failure_set(f, EINVAL, "\"%s\" must be a number from %lld to %lld", n->key,
+                                   (long long)n->least, (long long)n->greatest);
+        *(int64_t *)((char *)c + n->offset) = got;
+        return 0;
+}
+
+static int take_member(struct config *c, const char *key, json_object *value, struct failure *f)
+{
+        if (STREQ(key, "binaries"))
+                return take_binaries(c, value, f);
+        if (STREQ(key, "deadlines"))
+                return take_deadlines(c, value, f);
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
+                if (STREQ(key, numbers[i].key))
+                        return take_number(c, &numbers[i], value, f);
+        return failure_set(f, EINVAL, "nothing is called \"%s\" there", key);
+}
+
+static int parse(struct config *c, const char *text, struct failure *f)
+{
+        enum json_tokener_error e;
+        _cleanup_json_ json_object *o = json_tokener_parse_verbose(text, &e);
+
+        if (e != json_tokener_success)
+                return failure_set(f, EINVAL, "not JSON: %s", json_tokener_error_desc(e));
+        if (!json_object_is_type(o, json_type_object))
+                return failure_set(f, EINVAL, "not a JSON object");
+        json_object_object_foreach (o, key, value) {
+                int r = take_member(c, key, value, f);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int config_load(struct config *c, const char *path, struct failure *f)
+{
+        _cleanup_free_ char *text = NULL;
+        struct failure why = {};
+        int r;
+
+        set_defaults(c);
+        r = read_whole(AT_FDCWD, path, CONFIG_MAX, &text, NULL);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return failure_set(f, r, "cannot read %s: %s", path, strerror(-r));
+        r = parse(c, text, &why);
+        if (r < 0) {
+                failure_set(f, r, "%s: %s", path, why.what);
+                return failure_remedy(f, "correct it as cprd.conf(5) says, then start cprd again");
+        }
+        return 0;
+}
+
+void config_done(struct config *c)
+{
+        json_object_put(c->binaries);
+        json_object_put(c->deadlines);
+        *c = (struct config){};
+}
+
+static bool has_dotdot(const char *path)
+{
+        for (const char *p = strstr(path, "/.."); p; p = strstr(p + 1, "/.."))
+                if (p[3] == '/' || p[3] == '\0')
+                        return true;
+        return false;
+}
+
+bool config_allows(const struct config *c, const char *binary)
+{
+        if (binary[0] != '/' || has_dotdot(binary))
+                return false;
+        for (size_t i = 0; i < json_object_array_length(c->binaries); i++)
+                if (fnmatch(json_object_get_string(json_object_array_get_idx(c->binaries, i)), binary,
+                            FNM_PATHNAME | FNM_PERIOD) == 0)
+                        return true;
+        return false;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What cprd keeps for one handoff so that it outlives everybody: duplicates of the device, and the pidfds of
+ * both QEMUs. They go into systemd's fd store as well (sd_pid_notify_with_fds(3)), and come back from it
+ * after a restart of cprd, known by their names: KIND-ID-VALUE. All of it is dropped when the handoff has
+ * ended: a device held any longer would keep a dead VM's connections hanging and its CID taken.
+ */
+
+#include "proto/base.h"
+
+#define CUSTODY_MAX 8
+
+enum custody_kind {
+        CUSTODY_SOURCE,      /* a pidfd */
+        CUSTODY_DESTINATION, /* a pidfd */
+        CUSTODY_DEVICE,      /* value: its CID */
+        _CUSTODY_KIND_MAX,
+};
+
+struct custody {
+        char id[16]; /* of the handoff */
+        struct kept {
+                enum custody_kind kind;
+                uint64_t value;
+                int fd;
+        } kept[CUSTODY_MAX];
+        size_t n;
+};
+
+/* Keeps @fd (taken over, also when it fails) in the place of what has the same kind and value. */
+int custody_keep(struct custody *c, enum custody_kind kind, uint64_t value, int fd, struct failure *f);
+/* The first of a kind, borrowed; -EBADF: none. */
+int custody_get(const struct custody *c, enum custody_kind kind);
+/* Lets go of everything, in the fd store too. */
+void custody_drop(struct custody *c);
+/* Closes this process's duplicates, and leaves those in the fd store: cprd is being stopped. */
+void custody_close(struct custody *c);
+
+/* Takes an fd that came back from the fd store under @name: if the name says that it belongs to handoff
+ * @c->id. Returns 1: taken over; 0: not its own. */
+int custody_take_back(struct custody *c, const char *name, int fd);
+/* Removes what nobody took back, and closes it. */
+void custody_forget(const char *name, int fd);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon.h"
+
+#include "handoffs.h"
+#include "helpers.h"
+#include "log.h"
+#include "server.h"
+#include "vm.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+char *path_join(const char *directory, const char *format, ...)
+{
+        char *rest, *path;
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(&rest, format, ap);
+        va_end(ap);
+        if (n < 0 || asprintf(&path, "%s/%s", directory, rest) < 0)
+                abort();
+        free(rest);
+        return path;
+}
+
+int write_atomic(const char *path, const char *text, mode_t mode)
+{
+        _cleanup_free_ char *temporary = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        size_t size = strlen(text);
+
+        if (asprintf(&temporary, "%s.new", path) < 0)
+                return -ENOMEM;
+        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+        if (fd < 0)
+                return -errno;
+        for (size_t at = 0; at < size;) {
+                ssize_t n = write(fd, text + at, size - at);
+
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                at += n > 0 ? (size_t)n : 0;
+        }
+        if (fsync(fd) < 0 || rename(temporary, path) < 0)
+                return -errno;
+        return 0;
+}
+
+static int make_directory(const char *path, mode_t mode, struct failure *f)
+{
+        if (mkdir(path, mode) < 0 && errno != EEXIST)
+                return failure_set(f, errno, "cannot make %s: %s", path, strerror(errno));
+        return 0;
+}
+
+static int make_directories(struct daemon *d, struct failure *f)
+{
+        _cleanup_free_ char *vms = path_join(d->runtime, "vms"),
+                            *handoffs = path_join(d->runtime, "handoffs"),
+                            *history = path_join(d->state, "history");
+        int r = make_directory(d->runtime, 0755, f);
+
+        if (r >= 0)
+                r = make_directory(vms, 0700, f);
+        if (r >= 0)
+                r = make_directory(handoffs, 0700, f);
+        if (r >= 0)
+                r = make_directory(d->state, 0750, f);
+        if (r >= 0)
+                r = make_directory(history, 0750, f);
+        return r;
+}
+
+int daemon_init(struct daemon *d, const char *runtime, const char *state, const char *config,
+                struct failure *f)
+{
+        int r;
+
+        *d = (struct daemon){.runtime = strdup(runtime), .state = strdup(state)};
+        if (!d->runtime || !d->state)
+                return -ENOMEM;
+        r = config_load(&d->config, config, f);
+        if (r >= 0)
+                r = make_directories(d, f);
+        if (r >= 0)
+                r = sd_event_new(&d->event);
+        if (r >= 0)
+                r = vm_load_all(d, f);
+        if (r >= 0)
+                r = handoffs_load(d, f);
+        return r < 0 ? failure_set(f, r, "cannot start: %s", strerror(-r)) : 0;
+}
+
+void daemon_done(struct daemon *d)
+{
+        server_free(d);
+        handoffs_free_all(d);
+        helpers_free(d);
+        vm_free_all(d);
+        config_done(&d->config);
+        sd_event_unref(d->event);
+        free(d->runtime);
+        free(d->state);
+        *d = (struct daemon){};
+}

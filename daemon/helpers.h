@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The daemon's side of the handoff socket (proto/handoff.h): cprd-handoffs connect here, say which handoff
+ * they are, get their order, the journal and what is in custody, and report.
+ */
+
+#include "handoffs.h"
+
+struct helpers;
+
+/* Listens on RUNTIME/handoff. */
+int helpers_listen(struct daemon *d, struct failure *f);
+void helpers_free(struct daemon *d);
+/* Takes over one end of a SOCK_SEQPACKET connection, as if it had been accepted. */
+int helpers_adopt(struct daemon *d, int fd);
+
+/* Closes the connection of a handoff's cprd-handoff, if it has one. */
+void helper_detach(struct handoff *h);
+/* Tells it to roll back. */
+void helper_abort(struct handoff *h);

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "probe.h"
+
+#include "log.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <linux/vhost.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#define DEVICE         "/dev/vhost-vsock"
+#define REPLY_MAX      (256U << 10)
+#define BINARIES_MAX   32
+#define PROBE_USEC     (30 * USEC_PER_SEC)
+#define VERSION_SECS   5 /* for one binary to say its version */
+#define DEAD_OWNER_MSG "cannot make an owner that dies: %s"
+
+struct probe {
+        struct daemon *daemon;
+        pid_t child;
+        int fd; /* what the child writes: the reply as JSON */
+        char *text;
+        size_t size;
+        sd_event_source *io, *timer;
+        probe_done_t done;
+        void *userdata;
+};
+
+/* A scratch device, claimed by a process that is dead by now. */
+static int owner_dies(int device, struct failure *f)
+{
+        pid_t owner = fork();
+        int status;
+
+        if (owner < 0)
+                return failure_set(f, errno, DEAD_OWNER_MSG, strerror(errno));
+        if (owner == 0)
+                _exit(ioctl(device, VHOST_SET_OWNER) < 0 ? errno : 0);
+        if (waitpid(owner, &status, 0) < 0)
+                return failure_set(f, errno, DEAD_OWNER_MSG, strerror(errno));
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+                return failure_set(f, WIFEXITED(status) ? WEXITSTATUS(status) : EIO, DEAD_OWNER_MSG,
+                                   WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "it was killed");
+        return 0;
+}
+
+static int open_device(struct failure *f)
+{
+        int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+
+        return fd < 0 ? failure_set(f, errno, "cannot open " DEVICE ": %s", strerror(errno)) : fd;
+}
+
+static int probe_reset_owner(bool *ret, struct failure *f)
+{
+        _cleanup_close_ int fd = open_device(f);
+
+        if (fd < 0)
+                return fd;
+        if (ioctl(fd, VHOST_SET_OWNER) < 0)
+                return failure_set(f, errno, "cannot claim a scratch device: %s", strerror(errno));
+        *ret = ioctl(fd, VHOST_RESET_OWNER) == 0;
+        return 0;
+}
+
+static int probe_reclaim(bool *ret, struct failure *f)
+{
+        _cleanup_close_ int fd = open_device(f);
+        int r = fd < 0 ? fd : owner_dies(fd, f);
+
+        if (r < 0)
+                return r;
+        *ret = ioctl(fd, VHOST_RESET_OWNER) == 0;
+        return 0;
+}
+
+static json_object *probe_kernel(void)
+{
+        json_object *o = json_object_new_object();
+        bool reset_owner = false, reclaim = false;
+        struct failure f = {};
+        struct utsname name;
+
+        uname(&name);
+        if (probe_reset_owner(&reset_owner, &f) >= 0 && reset_owner)
+                probe_reclaim(&reclaim, &f);
+        json_add_str(o, "release", name.release);
+        json_add_bool(o, "resetOwner", reset_owner);
+        json_add_bool(o, "reclaim", reclaim);
+        json_add_str(o, "problem", f.what[0] ? f.what : NULL);
+        return o;
+}
+
+/* Runs BINARY -version, and reads at most a line of what it says. */
+static int run_version(const char *binary, char *line, size_t size)
+{
+        size_t got = 0;
+        int fds[2];
+        pid_t child;
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        child = fork();
+        if (child == 0) {
+                dup2(fds[1], STDOUT_FILENO);
+                alarm(VERSION_SECS);
+                execl(binary, binary, "-version", NULL);
+                _exit(127);
+        }
+        close(fds[1]);
+        while (child > 0 && got < size - 1) {
+                ssize_t n = read(fds[0], line + got, size - 1 - got);
+
+                if (n <= 0)
+                        break;
+                got += (size_t)n;
+        }
+        close(fds[0]);
+        if (child < 0)
+                return -EAGAIN;
+        waitpid(child, NULL, 0);
+        line[got] = '\0';
+        line[strcspn(line, "\n")] = '\0';
+        return 0;
+}
+
+static json_object *finding(const char *severity, const char *what, const char *remedy)
+{
+        json_object *o = json_object_new_object();
+
+        json_add_str(o, "id", "binary");
+        json_add_str(o, "severity", severity);
+        json_add_str(o, "what", what);
+        json_add_str(o, "remedy", remedy);
+        return o;
+}
+
+/* "QEMU emulator version 10.0.2 (Debian …)": the version's end is a space, a parenthesis or the line's. */
+static json_object *probe_version(const char *binary, char *version, size_t size)
+{
+        static const char words[] = "QEMU emulator version ";
+        char line[256] = "";
+
+        run_version(binary, line, sizeof(line));
+        if (strncmp(line, words, strlen(words)) != 0)
+                return finding("blocker", "it does not say a QEMU version when run with -version",
+                               "name a qemu-system binary");
+        snprintf(version, size, "%.*s", (int)strcspn(line + strlen(words), " ("), line + strlen(words));
+        return finding("passed", line, NULL);
+}
+
+static json_object *probe_binary(const char *binary)
+{
+        json_object *o = json_object_new_object(), *findings = json_object_new_array();
+        char version[64] = "";
+        struct stat st;
+
+        json_add_str(o, "binary", binary);
+        if (stat(binary, &st) < 0)
+                json_object_array_add(findings,
+                                      finding("blocker", strerror(errno), "install it, or name another one"));
+        else if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+                json_object_array_add(findings,
+                                      finding("blocker", "it is not an executable file", "name a QEMU"));
+        else if (st.st_uid != 0 || (st.st_mode & 022))
+                json_object_array_add(findings, finding("blocker", "others than root can change it",
+                                                        "chown root it, and chmod go-w it"));
+        else
+                json_object_array_add(findings, probe_version(binary, version, sizeof(version)));
+        json_add_str(o, "version", version[0] ? version : NULL);
+        json_add(o, "findings", findings);
+        return o;
+}
+
+/* Those of the allow-list that exist, and are for this machine. */
+static json_object *default_binaries(struct daemon *d)
+{
+        json_object *list = json_object_new_array();
+        struct utsname name;
+
+        uname(&name);
+        for (size_t i = 0; i < json_object_array_length(d->config.binaries); i++) {
+                glob_t found = {};
+
+                glob(json_object_get_string(json_object_array_get_idx(d->config.binaries, i)), GLOB_NOSORT,
+                     NULL, &found);
+                for (size_t j = 0; j < found.gl_pathc && json_object_array_length(list) < BINARIES_MAX; j++) {
+                        const char *system = strstr(found.gl_pathv[j], "/qemu-system-");
+
+                        if (!system || STREQ(system + strlen("/qemu-system-"), name.machine))
+                                json_object_array_add(list, json_object_new_string(found.gl_pathv[j]));
+                }
+                globfree(&found);
+        }
+        return list;
+}
+
+/* In the child. */
+static void probe_all(struct daemon *d, json_object *binaries, int out)
+{
+        _cleanup_json_ json_object *reply = json_object_new_object(), *all = NULL;
+        json_object *list = json_object_new_array();
+        const char *text;
+        size_t size;
+
+        all = binaries ? json_object_get(binaries) : default_binaries(d);
+        json_add(reply, "kernel", probe_kernel());
+        for (size_t i = 0; i < json_object_array_length(all) && i < BINARIES_MAX; i++)
+                json_object_array_add(
+                        list, probe_binary(json_object_get_string(json_object_array_get_idx(all, i))));
+        json_add(reply, "binaries", list);
+        text = json_object_to_json_string_length(reply, JSON_C_TO_STRING_PLAIN, &size);
+        for (size_t at = 0; at < size;) {
+                ssize_t n = write(out, text + at, size - at);
+
+                if (n <= 0)
+                        break;
+                at += (size_t)n;
+        }
+}
+
+static void probe_free(struct probe *p)
+{
+        sd_event_source_disable_unref(p->io);
+        sd_event_source_disable_unref(p->timer);
+        close_fd(p->fd);
+        if (p->child > 0) {
+                /* Its own process group: whatever it has started goes with it. */
+                kill(-p->child, SIGKILL);
+                kill(p->child, SIGKILL);
+                waitpid(p->child, NULL, 0);
+        }
+        free(p->text);
+        free(p);
+}
+
+void probe_cancel(struct probe *p)
+{
+        probe_free(p);
+}
+
+static void probe_end(struct probe *p, const char *problem)
+{
+        _cleanup_json_ json_object *reply = NULL;
+        struct failure f = {};
+
+        if (!problem && p->text)
+                reply = json_tokener_parse(p->text);
+        if (!reply)
+                failure_set(&f, EIO, "the probe failed: %s", problem ?: "its child ended too early");
+        p->done(reply, &f, p->userdata);
+        probe_free(p);
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        probe_end(userdata, "it took too long");
+        return 0;
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+        struct probe *p = userdata;
+        char chunk[4096];
+        ssize_t n = read(fd, chunk, sizeof(chunk));
+        char *more;
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
+        if (n <= 0) {
+                probe_end(p, n < 0 ? strerror(errno) : NULL);
+                return 0;
+        }
+        more = p->size + (size_t)n < REPLY_MAX ? realloc(p->text, p->size + (size_t)n + 1) : NULL;
+        if (!more) {
+                probe_end(p, "its answer is too long");
+                return 0;
+        }
+        p->text = more;
+        memcpy(p->text + p->size, chunk, (size_t)n);
+        p->size += (size_t)n;
+        p->text[p->size] = '\0';
+        return 0;
+}
+
+static int spawn(struct probe *p, json_object *binaries)
+{
+        int fds[2];
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        p->child = fork();
+        if (p->child < 0) {
+                close(fds[0]);
+                close(fds[1]);
+                return -errno;
+        }
+        if (p->child == 0) {
+                sigset_t none;
+
+                sigemptyset(&none);
+                sigprocmask(SIG_SETMASK, &none, NULL);
+                setpgid(0, 0);
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                probe_all(p->daemon, binaries, fds[1]);
+                _exit(0);
+        }
+        close(fds[1]);
+        p->fd = fds[0];
+        return 0;
+}
+
+int probe_start(struct daemon *d, json_object *binaries, probe_done_t done, void *userdata,
+                struct probe **ret, struct failure *f)
+{
+        struct probe *p = calloc(1, sizeof(*p));
+        int r;
+
+        if (!p)
+                return -ENOMEM;
+        *p = (struct probe){.daemon = d, .fd = -EBADF, .done = done, .userdata = userdata};
+        r = spawn(p, binaries);
+        if (r >= 0)
+                r = sd_event_add_io(d->event, &p->io, p->fd, EPOLLIN, on_io, p);
+        if (r >= 0)
+                r = sd_event_add_time_relative(d->event, &p->timer, CLOCK_BOOTTIME, PROBE_USEC, 0, on_timer,
+                                               p);
+        if (r < 0) {
+                probe_free(p);
+                return failure_set(f, r, "cannot start the probe: %s", strerror(-r));
+        }
+        *ret = p;
+        return 0;
+}
