@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The lab's guest: the only process of a small Linux, there to keep vsock connections busy and to say on its
+ * console what became of them.
+ *
+ *                          stream   seqpacket
+ *   echo                     1234        2234   sends back what it receives
+ *   discard                  1235        2235   receives and forgets
+ *   source                   1236        2236   sends blocks (below) until the peer goes away
+ *   counter, to the host     5000        6000   a little-endian 64-bit number every 20 ms: 0, 1, 2, ...
+ *
+ * The types have ports of their own, because AF_VSOCK's table of bound ports does not tell them apart: a
+ * second listener of another type gets EADDRINUSE. For the same reason a host can listen on its port 5000
+ * with one type only; the seqpacket counter tries 6000 and 5000 in turn, so that either will do. A counter
+ * that was connected once is not connected again: a lost connection must not go unnoticed.
+ *
+ * The source sends blocks of 4096 bytes, each one message on a seqpacket socket, all numbers little-endian:
+ *
+ *   0   u64  number of the block on this connection: 0, 1, 2, ...
+ *   8   u32  length of the payload: 4080
+ *   12  u32  CRC-32 (as in zlib) of bytes 0 to 11 and 16 to 4095
+ *   16       payload, pseudo-random
+ *
+ * Console lines of this program begin with "GUEST ": "GUEST READY" once all ports are open, then one line for
+ * each connection that begins, ends ("closed", by the peer) or breaks ("lost", with the error).
+ */
+
+#define _GNU_SOURCE
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vm_sockets.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNTER_INTERVAL_NS (20 * 1000 * 1000)
+#define CONNECT_RETRY_NS    (200 * 1000 * 1000)
+#define MESSAGE_MAX         (64 * 1024)
+#define BLOCK_BYTES         4096
+
+struct block {
+        uint64_t number;
+        uint32_t length;
+        uint32_t crc;
+        uint8_t payload[BLOCK_BYTES - 16];
+};
+
+struct service {
+        const char *name;
+        int type;
+        unsigned port;
+        int (*serve)(int fd, uint64_t *ret_bytes);
+};
+
+struct connection {
+        const struct service *service;
+        int fd;
+};
+
+static uint32_t crc_table[256];
+
+static const char *type_name(int type)
+{
+        return type == SOCK_STREAM ? "stream" : "seqpacket";
+}
+
+/* One write per line: lines of several threads must not mix. */
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+{
+        char text[200], line[256];
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        n = snprintf(line, sizeof(line), "GUEST %s\n", text);
+        if (write(STDOUT_FILENO, line, n) < 0)
+                return; /* There is nobody left to tell. */
+}
+
+static void pause_ns(long ns)
+{
+        struct timespec duration = {.tv_nsec = ns};
+
+        nanosleep(&duration, NULL);
+}
+
+static void fill_crc_table(void)
+{
+        for (uint32_t i = 0; i < 256; i++) {
+                uint32_t c = i;
+
+                for (int bit = 0; bit < 8; bit++)
+                        c = c & 1 ? 0xedb88320U ^ (c >> 1) : c >> 1;
+                crc_table[i] = c;
+        }
+}
+
+/* Returns the CRC-32 of what crc was computed of, followed by these bytes; crc is 0 for the first. */
+static uint32_t crc32(uint32_t crc, const void *data, size_t size)
+{
+        const uint8_t *p = data;
+
+        crc = ~crc;
+        while (size--)
+                crc = crc_table[(crc ^ *p++) & 0xff] ^ (crc >> 8);
+        return ~crc;
+}
+
+/* Sends all of it; on a seqpacket socket as one message. */
+static int send_all(int fd, const void *data, size_t size)
+{
+        const uint8_t *p = data;
+
+        while (size > 0) {
+                ssize_t n = send(fd, p, size, MSG_NOSIGNAL | MSG_EOR);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                p += n;
+                size -= n;
+        }
+        return 0;
+}
+
+/* Returns what was received, or 0 at the end, or negative errno. */
+static ssize_t receive(int fd, void *data, size_t size)
+{
+        ssize_t n;
+
+        do
+                n = recv(fd, data, size, 0);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+static int serve_echo(int fd, uint64_t *ret_bytes)
+{
+        char data[MESSAGE_MAX];
+
+        for (;;) {
+                ssize_t n = receive(fd, data, sizeof(data));
+                int r;
+
+                if (n <= 0)
+                        return n;
+                r = send_all(fd, data, n);
+                if (r < 0)
+                        return r;
+                *ret_bytes += n;
+        }
+}
+
+static int serve_discard(int fd, uint64_t *ret_bytes)
+{
+        char data[MESSAGE_MAX];
+
+        for (;;) {
+                ssize_t n = receive(fd, data, sizeof(data));
+
+                if (n <= 0)
+                        return n;
+                *ret_bytes += n;
+        }
+}
+
+static void fill_block(struct block *block, uint64_t number)
+{
+        uint64_t x = (number + 1) * 0x9e3779b97f4a7c15ULL;
+
+        for (size_t i = 0; i < sizeof(block->payload); i += sizeof(x)) {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                memcpy(block->payload + i, &x, sizeof(x));
+        }
+        block->number = htole64(number);
+        block->length = htole32(sizeof(block->payload));
+        block->crc = htole32(
+                crc32(crc32(0, block, offsetof(struct block, crc)), block->payload, sizeof(block->payload)));
+}
+
+static int serve_source(int fd, uint64_t *ret_bytes)
+{
+        struct block block;
+
+        for (uint64_t number = 0;; number++) {
+                int r;
+
+                fill_block(&block, number);
+                r = send_all(fd, &block, sizeof(block));
+                /* The peer can end this only by closing; receiving tells that apart from a lost connection.
+                 */
+                if (r < 0)
+                        return receive(fd, &block, 1) == 0 ? 0 : r;
+                *ret_bytes += sizeof(block);
+        }
+}
+
+static const struct service services[] = {
+        {"echo", SOCK_STREAM, 1234, serve_echo},          {"discard", SOCK_STREAM, 1235, serve_discard},
+        {"source", SOCK_STREAM, 1236, serve_source},      {"echo", SOCK_SEQPACKET, 2234, serve_echo},
+        {"discard", SOCK_SEQPACKET, 2235, serve_discard}, {"source", SOCK_SEQPACKET, 2236, serve_source},
+};
+
+static int start_thread(void *(*run)(void *), void *argument)
+{
+        pthread_attr_t attributes;
+        pthread_t thread;
+        int r;
+
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&attributes, MESSAGE_MAX + 64 * 1024);
+        r = pthread_create(&thread, &attributes, run, argument);
+        pthread_attr_destroy(&attributes);
+        return -r;
+}
+
+static void *run_connection(void *argument)
+{
+        struct connection *connection = argument;
+        const struct service *service = connection->service;
+        uint64_t bytes = 0;
+        int r;
+
+        r = service->serve(connection->fd, &bytes);
+        if (r < 0)
+                say("%s %s lost after %llu bytes: %s", service->name, type_name(service->type),
+                    (unsigned long long)bytes, strerror(-r));
+        else
+                say("%s %s closed after %llu bytes", service->name, type_name(service->type),
+                    (unsigned long long)bytes);
+        close(connection->fd);
+        free(connection);
+        return NULL;
+}
+
+static void accept_one(const struct service *service, int listener)
+{
+        struct connection *connection;
+        int fd, r;
+
+        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0) {
+                say("%s %s cannot accept: %s", service->name, type_name(service->type), strerror(errno));
+                pause_ns(CONNECT_RETRY_NS);
+                return;
+        }
+        say("%s %s accepted", service->name, type_name(service->type));
+        connection = malloc(sizeof(*connection));
+        if (!connection) {
+                say("%s %s dropped: out of memory", service->name, type_name(service->type));
+                close(fd);
+                return;
+        }
+        *connection = (struct connection){.service = service, .fd = fd};
+        r = start_thread(run_connection, connection);
+        if (r < 0) {
+                say("%s %s dropped: %s", service->name, type_name(service->type), strerror(-r));
+                close(fd);
+                free(connection);
+        }
+}
+
+struct listener {
+        const struct service *service;
+        int fd;
+};
+
+static void *run_listener(void *argument)
+{
+        struct listener *listener = argument;
+
+        for (;;)
+                accept_one(listener->service, listener->fd);
+        return NULL;
+}
+
+/* Returns the listening socket or negative errno. */
+static int open_listener(const struct service *service)
+{
+        struct sockaddr_vm address = {
+                .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = service->port};
+        int fd;
+
+        fd = socket(AF_VSOCK, service->type | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0) {
+                int r = -errno;
+
+                close(fd);
+                return r;
+        }
+        return fd;
+}
+
+/* Returns the connected socket; keeps trying the ports in turn until one answers. */
+static int connect_counter(int type, const unsigned *ports, size_t n_ports)
+{
+        for (size_t i = 0;; i = (i + 1) % n_ports) {
+                struct sockaddr_vm address = {
+                        .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = ports[i]};
+                int fd = socket(AF_VSOCK, type | SOCK_CLOEXEC, 0);
+
+                if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+                        return fd;
+                if (fd >= 0)
+                        close(fd);
+                pause_ns(CONNECT_RETRY_NS / n_ports);
+        }
+}
+
+static void count(int type, const unsigned *ports, size_t n_ports)
+{
+        int fd, r = 0;
+        uint64_t n;
+
+        fd = connect_counter(type, ports, n_ports);
+        say("counter %s connected", type_name(type));
+        for (n = 0; r == 0; n++) {
+                uint64_t number = htole64(n);
+
+                r = send_all(fd, &number, sizeof(number));
+                pause_ns(COUNTER_INTERVAL_NS);
+        }
+        say("counter %s lost after %llu numbers: %s", type_name(type), (unsigned long long)n - 1,
+            strerror(-r));
+        close(fd);
+}
+
+static void *run_stream_counter(void *argument)
+{
+        count(SOCK_STREAM, (const unsigned[]){5000}, 1);
+        return NULL;
+}
+
+static void *run_seqpacket_counter(void *argument)
+{
+        count(SOCK_SEQPACKET, (const unsigned[]){6000, 5000}, 2);
+        return NULL;
+}
+
+static void load_module(const char *path)
+{
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0)
+                say("cannot load %s: %s", path, strerror(errno));
+        if (fd >= 0)
+                close(fd);
+}
+
+static void set_up_system(void)
+{
+        int console;
+
+        mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+        mount("proc", "/proc", "proc", 0, NULL);
+        console = open("/dev/console", O_RDWR);
+        if (console >= 0) {
+                dup2(console, STDIN_FILENO);
+                dup2(console, STDOUT_FILENO);
+                dup2(console, STDERR_FILENO);
+        }
+        load_module("/modules/vsock.ko");
+        load_module("/modules/vmw_vsock_virtio_transport_common.ko");
+        load_module("/modules/vmw_vsock_virtio_transport.ko");
+}
+
+static bool open_services(struct listener *listeners)
+{
+        bool good = true;
+
+        for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+                const struct service *service = &services[i];
+                int r = open_listener(service);
+
+                listeners[i] = (struct listener){.service = service, .fd = r};
+                if (r >= 0)
+                        r = start_thread(run_listener, &listeners[i]);
+                if (r < 0) {
+                        say("cannot offer %s %s on port %u: %s", service->name, type_name(service->type),
+                            service->port, strerror(-r));
+                        good = false;
+                }
+        }
+        return good;
+}
+
+int main(void)
+{
+        static struct listener listeners[sizeof(services) / sizeof(services[0])];
+        bool good;
+
+        signal(SIGPIPE, SIG_IGN);
+        set_up_system();
+        fill_crc_table();
+        good = open_services(listeners);
+        if (start_thread(run_stream_counter, NULL) < 0 || start_thread(run_seqpacket_counter, NULL) < 0)
+                good = false;
+        if (good)
+                say("READY");
+        for (;;)
+                pause();
+}
