@@ -147,3 +147,8 @@ int journal_next(struct journal *j, json_object **ret_line, struct failure *f)
         *ret_line = TAKE_PTR(line);
         return 1;
 }
+
+bool journal_has_more(struct journal *j)
+{
+        return journal_fill(j) >= 0 && j->pending_size && memchr(j->pending, '\n', j->pending_size);
+}

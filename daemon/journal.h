@@ -36,3 +36,6 @@ int journal_append(struct journal *j, const char *kind, json_object *value);
 /* The next line not yet read by this reader; the caller's to put. Returns 1, 0: none yet, EBADMSG: not a
  * journal. */
 int journal_next(struct journal *j, json_object **ret_line, struct failure *f);
+
+/* Whether there is a whole line that journal_next() has not returned. */
+bool journal_has_more(struct journal *j);

@@ -312,6 +312,22 @@ static void take_device(struct making *m)
         add_option(&m->out, "-device", changed);
 }
 
+/* These make a device of their own, without an id. */
+static void take_drive(struct making *m)
+{
+        _cleanup_free_ char *interface = optstr_get(m->value, "if");
+
+        if (interface && STREQ(interface, "virtio"))
+                m->facts->n_devices++;
+        keep(m);
+}
+
+static void take_virtfs(struct making *m)
+{
+        m->facts->n_devices++;
+        keep(m);
+}
+
 static void take_run_with(struct making *m)
 {
         _cleanup_free_ char *root = optstr_get(m->value, "chroot"), *user = optstr_get(m->value, "user");
@@ -348,6 +364,8 @@ static const struct {
         {"-net", take_netdev},
         {"-display", take_display},
         {"-run-with", take_run_with},
+        {"-drive", take_drive},
+        {"-virtfs", take_virtfs},
         {"-vnc", refuse_port},
         {"-spice", refuse_port},
         {"-gdb", refuse_port},

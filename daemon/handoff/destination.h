@@ -14,6 +14,10 @@ int destination_on_stop(struct handoff *h, struct failure *f);
 /* Why it is dead: its exit status and the last words of its log. Returns -ESRCH. */
 int destination_obituary(struct handoff *h, struct failure *f);
 
+/* A destination that refuses the state knows why, and says so when it exits, which it does in a moment: fills
+ * @f with that, or leaves it alone. */
+void destination_last_words(struct handoff *h, struct failure *f);
+
 /* Raises or lowers the shield of a stopped destination. */
 int destination_set_shield(struct handoff *h, bool up, struct failure *f);
 

@@ -33,7 +33,6 @@ struct order {
         uint64_t max_pause;   /* µs */
         uint64_t begun;       /* now_usec() of the request */
         bool only_check;
-        bool dry; /* a rehearsal of the table's checks, never of its acts */
 };
 
 struct source {

@@ -9,6 +9,7 @@ enum { POLL_SIGNAL, POLL_CPRD, POLL_SOURCE, POLL_DESTINATION, POLL_SOURCE_QMP, P
 /* Takes in everything that has happened, without judging it. */
 static int take_news(struct handoff *h, struct failure *f)
 {
+        json_object *stop;
         struct destination *d = &h->destination;
 
         while (tracee_poll(&d->tracee) > 0 && d->tracee.stopped) {
@@ -19,6 +20,11 @@ static int take_news(struct handoff *h, struct failure *f)
         }
         if (h->source.qmp)
                 qmp_read(h->source.qmp);
+        if (h->source_events && !h->pause_began &&
+            (stop = qmp_event(h->source.qmp, "STOP", h->source_events - 1, NULL))) {
+                h->pause_began = now_usec();
+                h->stop_usec = qmp_event_usec(stop);
+        }
         if (d->qmp)
                 qmp_read(d->qmp);
         if (h->source.process.pidfd >= 0)
@@ -41,7 +47,7 @@ static int judge_news(struct handoff *h, struct failure *f)
                         return failure_set(f, ETIME, "the pause budget of %llu ms is used up",
                                            (unsigned long long)(h->order.max_pause / USEC_PER_MSEC));
         }
-        if (!h->undoing && h->destination.process.pidfd >= 0 && h->destination.is_dead)
+        if (!h->undoing && !h->committed && h->destination.is_dead)
                 return destination_obituary(h, f);
         if (!h->loaded && h->source.is_dead)
                 return failure_set(f, ESRCH, "the source (process %d) has exited", h->source.process.pid);
@@ -101,6 +107,17 @@ int wait_until(struct handoff *h, int (*ready)(struct handoff *h, void *userdata
         }
 }
 
+/* A destination that dies takes its QMP connection with it: then its last words say more than the
+ * connection's end. */
+static int explain(struct handoff *h, struct qmp *q, int r, struct failure *f)
+{
+        struct pollfd poller = {.fd = h->destination.process.pidfd, .events = POLLIN};
+
+        if (r < 0 && q == h->destination.qmp && qmp_error(q) && poll(&poller, 1, 1000) > 0)
+                return destination_obituary(h, f);
+        return r;
+}
+
 struct qmp_wait {
         struct qmp *qmp;
         struct failure *f;
@@ -128,9 +145,21 @@ int wait_qmp(struct handoff *h, struct qmp *q, const char *command, json_object 
         r = qmp_send(q, command, arguments);
         if (r >= 0)
                 r = wait_until(h, has_reply, &w, &inner);
+        if (r < 0 && qmp_error(q))
+                r = explain(h, q, r, f);
         if (r < 0)
                 return failure_set(f, r, "QMP %s: %s", command, inner.what[0] ? inner.what : strerror(-r));
         return r;
+}
+
+static int closed(struct handoff *h, struct qmp_wait *w)
+{
+        int r = qmp_error(w->qmp);
+
+        if (r == 0)
+                return 0;
+        r = explain(h, w->qmp, r, w->f);
+        return failure_set(w->f, r, "the QMP connection has ended: %s", strerror(-r));
 }
 
 static int has_greeting(struct handoff *h, void *userdata)
@@ -139,7 +168,7 @@ static int has_greeting(struct handoff *h, void *userdata)
 
         if (qmp_greeting(w->qmp))
                 return 1;
-        return qmp_error(w->qmp) ? failure_set(w->f, qmp_error(w->qmp), "it closed the QMP connection") : 0;
+        return closed(h, w);
 }
 
 int wait_greeting(struct handoff *h, struct qmp *q, struct failure *f)

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/handoff/destination.h"
+
+#include "daemon/handoff/fault.h"
+#include "daemon/handoff/launch.h"
+#include "daemon/log.h"
+#include "proto/handoff.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/vhost.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+/* Its word for "why": the last line of its stderr so far. */
+static void last_line(const struct destination *d, char *line, size_t size)
+{
+        char text[4096];
+        ssize_t n = pread(d->log, text, sizeof(text) - 1, 0);
+        off_t end = lseek(d->log, 0, SEEK_END);
+        char *begin;
+
+        if (end > (off_t)sizeof(text) - 1)
+                n = pread(d->log, text, sizeof(text) - 1, end - (off_t)sizeof(text) + 1);
+        if (n < 0)
+                n = 0;
+        while (n > 0 && text[n - 1] == '\n')
+                n--;
+        text[n] = '\0';
+        begin = strrchr(text, '\n');
+        snprintf(line, size, "%s", begin ? begin + 1 : text);
+}
+
+/* QEMU prefixes what it says with its own path, and repeats itself on the way up: the first complaint is the
+ * cause. */
+static void first_complaint(const struct destination *d, char *line, size_t size)
+{
+        char text[4096];
+        ssize_t n = pread(d->log, text, sizeof(text) - 1, 0);
+        char *begin = text, *colon;
+
+        text[n > 0 ? n : 0] = '\0';
+        while (begin && strstr(begin, "warning:") &&
+               strstr(begin, "warning:") < begin + strcspn(begin, "\n")) {
+                begin = strchr(begin, '\n');
+                begin = begin ? begin + 1 : NULL;
+        }
+        if (!begin || !*begin)
+                return last_line(d, line, size);
+        begin[strcspn(begin, "\n")] = '\0';
+        colon = strstr(begin, ": ");
+        snprintf(line, size, "%s", begin[0] != '-' && strstr(begin, "qemu") && colon ? colon + 2 : begin);
+}
+
+int destination_obituary(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        int status = d->tracee.exited ? d->tracee.status : 0;
+        char words[256], how[64] = "has exited";
+
+        if (!d->tracee.exited && waitpid(d->process.pid, &status, WNOHANG | __WALL) > 0)
+                d->tracee = (struct tracee){.process = &d->process, .exited = true, .status = status};
+        if (WIFSIGNALED(status))
+                snprintf(how, sizeof(how), "was killed by SIG%s", sigabbrev_np(WTERMSIG(status)) ?: "?");
+        else if (WEXITSTATUS(status))
+                snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
+        first_complaint(d, words, sizeof(words));
+        return failure_set(f, ESRCH, "the destination %s%s%s", how, words[0] ? ": " : "", words);
+}
+
+void destination_last_words(struct handoff *h, struct failure *f)
+{
+        struct pollfd poller = {.fd = h->destination.process.pidfd, .events = POLLIN};
+
+        if (poll(&poller, 1, 300) > 0)
+                destination_obituary(h, f);
+}
+
+/* ---- channels and listening sockets ---- */
+
+static int bind_socket(const char *path, int *ret, struct failure *f)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        if (strlen(path) >= sizeof(address.sun_path))
+                return failure_set(f, ENAMETOOLONG, "%s is too long for a unix socket", path);
+        strcpy(address.sun_path, path);
+        unlink(path); /* named after this handoff: only an earlier try of it can have left one */
+        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+                return failure_set(f, errno, "cannot make the socket %s: %s", path, strerror(errno));
+        *ret = TAKE_FD(fd);
+        return 0;
+}
+
+/* The directory of the channels belongs to whoever the two QEMUs run as, and nobody else may look in: what
+ * goes through it is the guest's memory. */
+static int make_channels(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        char path[128];
+        uint64_t uid = 0, gid = 0;
+        int r = process_status_number(&h->source.process, "Uid", 10, &uid);
+
+        if (r >= 0)
+                r = process_status_number(&h->source.process, "Gid", 10, &gid);
+        if (r >= 0 && mkdir(d->directory, 0700) < 0 && errno != EEXIST)
+                r = -errno;
+        snprintf(path, sizeof(path), "%s/cpr", d->directory);
+        if (r >= 0)
+                r = bind_socket(path, &d->cpr_listener, f);
+        if (r >= 0 && (listen(d->cpr_listener, 1) < 0 || chown(path, (uid_t)uid, (gid_t)gid) < 0 ||
+                       chmod(path, 0600) < 0 || chown(d->directory, (uid_t)uid, (gid_t)gid) < 0))
+                r = -errno;
+        return r < 0 ? failure_set(f, r, "cannot make the channels in %s: %s", d->directory, strerror(-r))
+                     : 0;
+}
+
+static void listener_name(const struct handoff *h, const struct listener *l, char *name, size_t size)
+{
+        snprintf(name, size, "%s.cprd-%s", l->path, h->order.id);
+}
+
+int destination_make_listeners(struct handoff *h, struct failure *f)
+{
+        struct cmdline_facts *facts = &h->destination.facts;
+        json_object *paths = json_object_new_array();
+
+        for (size_t i = 0; i < facts->n_listeners; i++)
+                json_object_array_add(paths, json_object_new_string(facts->listeners[i].path));
+        if (handoff_fact(h, "listeners", paths, f) < 0)
+                return -EIO;
+        for (size_t i = 0; i < facts->n_listeners; i++) {
+                struct listener *l = &facts->listeners[i];
+                struct stat old;
+                char name[128];
+                int r;
+
+                listener_name(h, l, name, sizeof(name));
+                r = bind_socket(name, &l->fd, f);
+                if (r < 0)
+                        return r;
+                if (stat(l->path, &old) == 0 &&
+                    (chown(name, old.st_uid, old.st_gid) < 0 || chmod(name, old.st_mode & 0777) < 0))
+                        return failure_set(f, errno, "cannot give %s the rights of %s: %s", name, l->path,
+                                           strerror(errno));
+        }
+        return 0;
+}
+
+int destination_publish(struct handoff *h, struct failure *f)
+{
+        for (size_t i = 0; i < h->destination.facts.n_listeners; i++) {
+                const struct listener *l = &h->destination.facts.listeners[i];
+                char name[128];
+
+                listener_name(h, l, name, sizeof(name));
+                if (rename(name, l->path) < 0 && errno != ENOENT)
+                        return failure_set(f, errno, "cannot rename %s to %s: %s", name, l->path,
+                                           strerror(errno));
+        }
+        return 0;
+}
+
+void destination_remove_listeners(struct handoff *h)
+{
+        struct destination *d = &h->destination;
+        char path[128];
+
+        for (size_t i = 0; i < d->facts.n_listeners; i++) {
+                listener_name(h, &d->facts.listeners[i], path, sizeof(path));
+                unlink(path);
+                d->facts.listeners[i].fd = close_fd(d->facts.listeners[i].fd);
+        }
+        d->cpr_listener = close_fd(d->cpr_listener);
+        if (!d->directory)
+                return;
+        snprintf(path, sizeof(path), "%s/cpr", d->directory);
+        unlink(path);
+        snprintf(path, sizeof(path), "%s/main", d->directory);
+        unlink(path);
+        rmdir(d->directory);
+}
+
+/* ---- launch ---- */
+
+static void listen_in_child(void *userdata)
+{
+        const struct cmdline_facts *facts = userdata;
+
+        /* Here, and not where they were bound, so that SO_PEERCRED names the destination to whoever connects.
+         */
+        for (size_t i = 0; i < facts->n_listeners; i++)
+                listen(facts->listeners[i].fd_number, 8);
+}
+
+/* The source's stdin, stdout or stderr; /dev/null if it has closed it. */
+static int standard_fd(const struct process *p, int number)
+{
+        int fd = process_get_fd(p, number);
+
+        return fd >= 0 ? fd : open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+static int fork_destination(struct handoff *h, struct launched *child, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        const struct process *source = &h->source.process;
+        _cleanup_close_ int in = standard_fd(source, 0), out = standard_fd(source, 1),
+                            err = standard_fd(source, 2);
+        struct launch_fd fds[6 + LISTENERS_MAX] = {
+                {in, 0},         {out, 1}, {d->log, 2}, {h->device, FD_DEVICE}, {d->cpr_listener, FD_CPR},
+                {err, FD_STDERR}};
+        struct launch l = {
+                .twin = source,
+                .binary = d->binary,
+                .argv = d->cmdline.argv,
+                .fds = fds,
+                .n_fds = 6 + d->facts.n_listeners,
+                .in_child = listen_in_child,
+                .userdata = &d->facts,
+        };
+
+        for (size_t i = 0; i < d->facts.n_listeners; i++)
+                fds[6 + i] = (struct launch_fd){d->facts.listeners[i].fd, d->facts.listeners[i].fd_number};
+        return launch_prepare(&l, child, f);
+}
+
+/* AT_ENTRY of a process that has just executed, as the kernel put it on its stack: where it will begin once
+ * the dynamic linker is done. */
+static int read_entry(const struct process *p, uint64_t *ret)
+{
+        _cleanup_free_ char *data = NULL;
+        size_t size;
+        int r = process_read(p, "auxv", 4096, &data, &size);
+
+        for (size_t at = 0; r >= 0 && at + sizeof(Elf64_auxv_t) <= size; at += sizeof(Elf64_auxv_t)) {
+                Elf64_auxv_t entry;
+
+                memcpy(&entry, data + at, sizeof(entry));
+                if (entry.a_type == AT_ENTRY) {
+                        *ret = entry.a_un.a_val;
+                        return 0;
+                }
+        }
+        return r < 0 ? r : -ENOENT;
+}
+
+static int check_binary(const struct destination *d, struct failure *f)
+{
+        struct stat st;
+
+        if (fstatat(d->process.proc_fd, "exe", &st, 0) < 0)
+                return failure_set(f, errno, "cannot see the destination's binary: %s", strerror(errno));
+        if (st.st_dev != d->file.st_dev || st.st_ino != d->file.st_ino)
+                return failure_set(f, ESTALE, "%s was replaced by another file since it was checked",
+                                   d->binary);
+        return 0;
+}
+
+/* Lets the dynamic linker do its work, which is the only other one that writes the slot, and stops at the
+ * program's first instruction. */
+static int run_to_entry(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        uint64_t entry = 0, saved = 0;
+        int r = read_entry(&d->process, &entry);
+
+        if (r >= 0)
+                r = tracee_set_breakpoint(&d->tracee, entry, &saved);
+        if (r >= 0)
+                r = tracee_resume(&d->tracee, PTRACE_CONT, 0);
+        if (r >= 0)
+                r = tracee_wait(&d->tracee, h->deadline);
+        if (r >= 0)
+                r = tracee_clear_breakpoint(&d->tracee, entry, saved);
+        if (r == -ESRCH)
+                return destination_obituary(h, f);
+        if (r < 0)
+                return failure_set(f, r, "cannot bring the destination to its entry point: %s", strerror(-r));
+        d->base = entry - d->slot.entry;
+        return 0;
+}
+
+int destination_set_shield(struct handoff *h, bool up, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        uint64_t callback = d->base + d->slot.callback, expected = up ? callback : 0, found = 0;
+        int r = tracee_peek(&d->tracee, d->base + d->slot.slot, &found);
+
+        if (r >= 0 && found != expected)
+                return failure_set(f, EPROTO, "the shield slot of the destination holds %#lx, not %#lx",
+                                   (long)found, (long)expected);
+        if (r >= 0)
+                r = tracee_poke(&d->tracee, d->base + d->slot.slot, up ? 0 : callback);
+        if (r < 0)
+                return failure_set(f, r, "cannot write the shield slot of the destination: %s", strerror(-r));
+        d->shield_up = up;
+        return 0;
+}
+
+/* From the prepared child to a QEMU at its first instruction, traced, with the shield up. */
+static int start_traced(struct handoff *h, struct launched *child, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        json_object *fact;
+        int r;
+
+        d->process = child->process;
+        child->process = PROCESS_NULL;
+        r = tracee_attach(&d->tracee, &d->process, PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC, f);
+        if (r < 0)
+                return r;
+        fact = json_object_new_object();
+        json_add_int(fact, "pid", d->process.pid);
+        json_add_int(fact, "startTime", (int64_t)d->process.start_time);
+        json_add_str(fact, "binary", d->binary);
+        r = handoff_fact(h, "destination", fact, f);
+        if (r < 0)
+                return r;
+        link_tell(h, HANDOFF_PROCESS, HANDOFF_DESTINATION, 0, d->process.pidfd);
+        launch_go(child);
+        r = tracee_wait(&d->tracee, h->deadline);
+        if (r == -ESRCH && launch_report(child, f) >= 0)
+                return destination_obituary(h, f);
+        if (r < 0)
+                return failure_set(f, r, "the destination does not start: %s", strerror(-r));
+        r = check_binary(d, f);
+        if (r >= 0)
+                r = run_to_entry(h, f);
+        /* The control experiment of the tests: without the shield the connections must die. */
+        if (r >= 0 && !fault_is_set(h, "no-shield"))
+                r = destination_set_shield(h, true, f);
+        return r;
+}
+
+int destination_launch(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        _cleanup_(launch_done) struct launched child = LAUNCHED_NULL;
+        int r = make_channels(h, f);
+
+        if (r >= 0)
+                r = destination_make_listeners(h, f);
+        if (r < 0)
+                return r;
+        d->log = memfd_create("destination-log", MFD_CLOEXEC);
+        if (d->log < 0)
+                return failure_set(f, errno, "cannot make a log for the destination: %s", strerror(errno));
+        r = fork_destination(h, &child, f);
+        if (r >= 0)
+                r = start_traced(h, &child, f);
+        if (r < 0)
+                return r;
+        d->withholding = true;
+        return tracee_resume(&d->tracee, PTRACE_SYSCALL, 0);
+}
+
+static int destination_has_exited(struct handoff *h, void *userdata)
+{
+        return h->destination.is_dead;
+}
+
+int destination_kill(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        int r = 0;
+
+        if (d->process.pidfd >= 0 && !d->is_dead) {
+                bool loaded = h->loaded;
+
+                h->loaded = true; /* this is not about the source */
+                pidfd_send_signal(d->process.pidfd, SIGKILL, NULL, 0);
+                r = wait_until(h, destination_has_exited, NULL, f);
+                h->loaded = loaded;
+        }
+        if (r < 0)
+                return r;
+        if (d->process.pid > 0)
+                waitpid(d->process.pid, NULL, WNOHANG | __WALL); /* of a recovery it is not the child */
+        d->qmp = qmp_free(d->qmp);
+        destination_remove_listeners(h);
+        return 0;
+}
+
+/* ---- build ---- */
+
+static int record_withheld(struct destination *d, uint64_t request, uint64_t argument)
+{
+        struct withheld *w = &d->withheld[d->n_withheld];
+        uint32_t size = _IOC_DIR(request) & _IOC_WRITE ? _IOC_SIZE(request) : 0;
+
+        if (d->n_withheld == WITHHELD_MAX || size > sizeof(w->payload))
+                return -E2BIG;
+        *w = (struct withheld){.request = (uint32_t)request, .payload_size = size};
+        d->n_withheld++;
+        return size ? tracee_read(&d->tracee, argument, w->payload, size) : 0;
+}
+
+/* bind() of the main channel: all devices have been made by then, and the state comes next. The tracing of
+ * system calls ends here, before the pause begins. */
+static bool is_end_of_build(struct destination *d, uint64_t argument)
+{
+        struct sockaddr_un address = {};
+        char path[128];
+
+        snprintf(path, sizeof(path), "%s/main", d->directory);
+        return tracee_read(&d->tracee, argument, &address, sizeof(address.sun_family) + strlen(path) + 1) >=
+                       0 &&
+               address.sun_family == AF_UNIX && STREQ(address.sun_path, path);
+}
+
+static int on_syscall(struct destination *d)
+{
+        struct __ptrace_syscall_info info;
+
+        if (ptrace(PTRACE_GET_SYSCALL_INFO, d->process.pid, sizeof(info), &info) < 0)
+                return -errno;
+        if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
+                if (!d->skipping)
+                        return 0;
+                d->skipping = false;
+                return tracee_set_result(&d->tracee, 0);
+        }
+        if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
+                return 0;
+        if (info.entry.nr == SYS_bind && is_end_of_build(d, info.entry.args[1]))
+                d->withholding = false;
+        /* A pure read passes: QEMU needs the device's features to build the machine. */
+        if (info.entry.nr != SYS_ioctl || (int)info.entry.args[0] != FD_DEVICE ||
+            _IOC_DIR(info.entry.args[1]) == _IOC_READ)
+                return 0;
+        d->skipping = true;
+        if (record_withheld(d, info.entry.args[1], info.entry.args[2]) < 0)
+                return -E2BIG;
+        return tracee_skip_call(&d->tracee);
+}
+
+int destination_on_stop(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        int r = 0;
+
+        if (WSTOPSIG(d->tracee.status) == (SIGTRAP | 0x80))
+                r = on_syscall(d);
+        if (r < 0)
+                return failure_set(f, r, "cannot withhold an ioctl of the destination: %s", strerror(-r));
+        r = tracee_resume(&d->tracee, d->withholding || d->skipping ? PTRACE_SYSCALL : PTRACE_CONT,
+                          tracee_stop_signal(&d->tracee));
+        return r == -ESRCH ? 0 : r; /* killed this moment: its pidfd tells */
+}
+
+static const struct listener *qmp_listener(const struct handoff *h)
+{
+        for (size_t i = 0; i < h->destination.facts.n_listeners; i++)
+                if (STREQ(h->destination.facts.listeners[i].path, h->order.qmp))
+                        return &h->destination.facts.listeners[i];
+        return NULL;
+}
+
+static int connect_destination(struct handoff *h, struct failure *f)
+{
+        const struct listener *l = qmp_listener(h);
+        char name[128];
+        int r;
+
+        if (!l)
+                return failure_set(f, ENOENT, "no QMP server of the destination will be at %s", h->order.qmp);
+        listener_name(h, l, name, sizeof(name));
+        r = qmp_connect(name, &h->destination.qmp, f);
+        if (r == -ENOENT) /* a recovery after its publication */
+                r = qmp_connect(l->path, &h->destination.qmp, f);
+        return r < 0 ? r : wait_greeting(h, h->destination.qmp, f);
+}
+
+static int ask_destination(struct handoff *h, struct failure *f)
+{
+        struct qmp *q = h->destination.qmp;
+        _cleanup_json_ json_object *version = NULL;
+        json_object *v;
+        int r = wait_qmp(
+                h, q, "migrate-set-capabilities",
+                json_tokener_parse("{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}"), NULL,
+                f);
+
+        if (r >= 0)
+                r = wait_qmp(h, q, "query-version", NULL, &version, f);
+        if (r < 0)
+                return r;
+        v = json_obj(version, "qemu");
+        free(h->destination.version);
+        if (asprintf(&h->destination.version, "%d.%d.%d", (int)json_int(v, "major", 0),
+                     (int)json_int(v, "minor", 0), (int)json_int(v, "micro", 0)) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+int destination_build(struct handoff *h, struct failure *f)
+{
+        int r = connect_destination(h, f);
+
+        if (r >= 0)
+                r = ask_destination(h, f);
+        if (r < 0)
+                return r;
+        if (h->destination.withholding || !h->destination.n_withheld)
+                return failure_set(f, EPROTO,
+                                   "the destination answers, but it did not build its vhost-vsock device as "
+                                   "expected (%zu ioctls withheld)",
+                                   h->destination.n_withheld);
+        return 0;
+}
+
+/* ---- commit ---- */
+
+int destination_commit(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        uint64_t seen = 0;
+        int r = 0;
+
+        /* In this order: as long as it is traced it dies with us, and nothing is committed; once it is
+         * committed it must outlive us. */
+        tracee_detach(&d->tracee, h->deadline);
+        if (!h->committed)
+                r = handoff_fact(h, "committed", json_object_new_boolean(true), f);
+        if (r < 0)
+                return r;
+        h->committed = true;
+        if (!d->qmp)
+                r = connect_destination(h, f);
+        if (r >= 0) {
+                seen = qmp_event_count(d->qmp);
+                r = wait_qmp(h, d->qmp, "cont", NULL, NULL, f);
+        }
+        if (r >= 0)
+                r = wait_event(h, d->qmp, "RESUME", seen, &h->resume_usec, f);
+        return r;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/handoff/owner.h"
+
+#include "daemon/log.h"
+
+int owner_find(struct handoff *h, struct failure *f)
+{
+        static const struct owner *const strategies[] = {&owner_remote};
+
+        for (size_t i = 0; i < ELEMENTSOF(strategies); i++)
+                if (!h->order.strategy || STREQ(h->order.strategy, strategies[i]->name)) {
+                        h->owner = strategies[i];
+                        return 0;
+                }
+        failure_set(f, ENOTSUP, "the strategy %s does not exist for this VM", h->order.strategy);
+        return failure_remedy(f, "leave the strategy to cprd");
+}
+
+int owner_release(struct handoff *h, struct failure *f)
+{
+        /* Now: the guest is stopped, so what goes from here on does not go by its own doing. */
+        if (connections_list(h->source.cid, &h->before) < 0)
+                log_warning("this kernel does not list AF_VSOCK connections (CONFIG_VSOCKETS_DIAG)");
+        return h->owner->release(h, f);
+}
+
+int owner_take_back(struct handoff *h, struct failure *f)
+{
+        return h->source.is_dead ? 0 : h->owner->take_back(h, f);
+}
+
+int owner_claim(struct handoff *h, struct failure *f)
+{
+        return h->owner->claim(h, f);
+}
+
+int owner_give_up(struct handoff *h, struct failure *f)
+{
+        return h->owner->give_up(h, f);
+}
+
+int owner_verify(struct handoff *h, struct failure *f)
+{
+        _cleanup_json_ json_object *status = NULL;
+        struct connections now = {};
+        size_t lost = 0;
+        int r = h->owner->is_claimed(h, f);
+
+        if (r == 0)
+                r = failure_set(f, EPERM, "the destination does not own the device it claimed");
+        if (r >= 0)
+                r = wait_qmp(h, h->destination.qmp, "query-status", NULL, &status, f);
+        if (r < 0)
+                return r;
+        if (json_flag(status, "running"))
+                return failure_set(f, EPROTO, "the destination runs before it was told to");
+        if (h->before.n && connections_list(h->source.cid, &now) >= 0)
+                lost = connections_lost(&h->before, &now);
+        connections_done(&now);
+        /* A host program may close one at any moment; all of them at once is a reset. */
+        if (lost && lost == h->before.n)
+                return failure_set(f, ECONNRESET, "all %zu vsock connections went with the move", lost);
+        return 0;
+}
