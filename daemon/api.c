@@ -211,11 +211,20 @@ static void check_ended(struct observer *o, json_object *record)
         call_reply(call, reply);
 }
 
+static bool ends_check(json_object *progress)
+{
+        return STREQ(json_str(progress, "stage") ?: "", "check") &&
+               STREQ(json_str(progress, "event") ?: "", "end");
+}
+
 static void handoff_progress(struct observer *o, json_object *progress)
 {
         json_object *reply = one("id", o->handoff->id);
 
         json_add(reply, "progress", json_object_get(progress));
+        json_add(reply, "about", handoff_about(o->handoff));
+        if (ends_check(progress))
+                json_add(reply, "findings", json_object_get(o->handoff->findings));
         call_continue(call_of(o), reply);
 }
 

@@ -63,6 +63,7 @@ static void handoff_free(struct handoff *h)
         journal_free(h->journal);
         json_object_put(h->order);
         json_object_put(h->findings);
+        json_object_put(h->facts);
         json_object_put(h->record);
         free(h);
 }
@@ -77,6 +78,7 @@ static struct handoff *handoff_alloc(struct daemon *d, const char *id)
         snprintf(h->id, sizeof(h->id), "%s", id);
         snprintf(h->custody.id, sizeof(h->custody.id), "%s", id);
         h->findings = json_object_new_array();
+        h->facts = json_object_new_object();
         return h;
 }
 
@@ -216,6 +218,38 @@ void observer_remove(struct observer *o)
         o->handoff = NULL;
 }
 
+/* Qemu of io.cprd.varlink, from a fact; NULL where there is none yet. */
+static json_object *about_qemu(json_object *fact, int64_t pid)
+{
+        json_object *o;
+
+        if (!fact)
+                return NULL;
+        o = json_object_new_object();
+        json_add_int(o, "pid", json_int(fact, "pid", pid));
+        json_add_str(o, "binary", json_str(fact, "binary") ?: "");
+        json_add_str(o, "version", json_str(fact, "version"));
+        json_add_str(o, "machine", json_str(fact, "machine"));
+        return o;
+}
+
+json_object *handoff_about(const struct handoff *h)
+{
+        json_object *source = json_obj(h->facts, "source"), *destination = json_obj(h->facts, "destination");
+        static const char *const numbers[] = {"cid", "connections", "pause"};
+        json_object *o = json_object_new_object();
+
+        json_add(o, "source", about_qemu(source, json_int(h->order, "pid", 0)));
+        json_add(o, "destination", about_qemu(destination, 0));
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
+                int64_t n = json_int(h->facts, numbers[i], json_int(source, numbers[i], -1));
+
+                if (n >= 0)
+                        json_add_int(o, numbers[i], n);
+        }
+        return o;
+}
+
 static void notify_progress(struct handoff *h, json_object *progress)
 {
         struct observer *next;
@@ -247,6 +281,10 @@ static void take_line(struct handoff *h, json_object *line)
                 take_progress(h, o);
         } else if ((o = json_obj(line, "finding"))) {
                 json_object_array_add(h->findings, json_object_get(o));
+        } else if ((o = json_obj(line, "fact"))) {
+                json_object_object_foreach (o, key, value) {
+                        json_add(h->facts, key, json_object_get(value));
+                }
         } else if ((o = json_obj(line, "record"))) {
                 json_object_put(h->record);
                 h->record = json_object_get(o);

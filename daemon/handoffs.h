@@ -42,6 +42,7 @@ struct handoff {
         json_object *order;
         struct journal *journal; /* read only */
         json_object *findings;   /* array */
+        json_object *facts;      /* the journal's, all in one object */
         json_object *record;     /* NULL: not ended yet */
         char stage[32];          /* the latest one the journal names */
         bool committed, cancelled;
@@ -71,6 +72,9 @@ struct handoff *handoff_find(struct daemon *d, const char *id);
 
 void handoff_observe(struct handoff *h, struct observer *o);
 void observer_remove(struct observer *o);
+
+/* About of io.cprd.varlink, as far as the journal tells by now; the caller's to put. */
+json_object *handoff_about(const struct handoff *h);
 
 /* Asks for a roll back. -EALREADY: it is past its commit. */
 int handoff_cancel(struct handoff *h);

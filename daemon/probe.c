@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "probe.h"
 
-#include "log.h"
+#include "kernel.h"
 
 #include <fcntl.h>
 #include <glob.h>
-#include <linux/vhost.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
-#define DEVICE         "/dev/vhost-vsock"
-#define REPLY_MAX      (256U << 10)
-#define BINARIES_MAX   32
-#define PROBE_USEC     (30 * USEC_PER_SEC)
-#define VERSION_SECS   5 /* for one binary to say its version */
-#define DEAD_OWNER_MSG "cannot make an owner that dies: %s"
+#define DEVICE       "/dev/vhost-vsock"
+#define REPLY_MAX    (256U << 10)
+#define BINARIES_MAX 32
+#define PROBE_USEC   (30 * USEC_PER_SEC)
+#define VERSION_SECS 5 /* for one binary to say its version */
 
 struct probe {
         struct daemon *daemon;
@@ -32,68 +29,16 @@ struct probe {
         void *userdata;
 };
 
-/* A scratch device, claimed by a process that is dead by now. */
-static int owner_dies(int device, struct failure *f)
-{
-        pid_t owner = fork();
-        int status;
-
-        if (owner < 0)
-                return failure_set(f, errno, DEAD_OWNER_MSG, strerror(errno));
-        if (owner == 0)
-                _exit(ioctl(device, VHOST_SET_OWNER) < 0 ? errno : 0);
-        if (waitpid(owner, &status, 0) < 0)
-                return failure_set(f, errno, DEAD_OWNER_MSG, strerror(errno));
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-                return failure_set(f, WIFEXITED(status) ? WEXITSTATUS(status) : EIO, DEAD_OWNER_MSG,
-                                   WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "it was killed");
-        return 0;
-}
-
-static int open_device(struct failure *f)
-{
-        int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
-
-        return fd < 0 ? failure_set(f, errno, "cannot open " DEVICE ": %s", strerror(errno)) : fd;
-}
-
-static int probe_reset_owner(bool *ret, struct failure *f)
-{
-        _cleanup_close_ int fd = open_device(f);
-
-        if (fd < 0)
-                return fd;
-        if (ioctl(fd, VHOST_SET_OWNER) < 0)
-                return failure_set(f, errno, "cannot claim a scratch device: %s", strerror(errno));
-        *ret = ioctl(fd, VHOST_RESET_OWNER) == 0;
-        return 0;
-}
-
-static int probe_reclaim(bool *ret, struct failure *f)
-{
-        _cleanup_close_ int fd = open_device(f);
-        int r = fd < 0 ? fd : owner_dies(fd, f);
-
-        if (r < 0)
-                return r;
-        *ret = ioctl(fd, VHOST_RESET_OWNER) == 0;
-        return 0;
-}
-
 static json_object *probe_kernel(void)
 {
         json_object *o = json_object_new_object();
-        bool reset_owner = false, reclaim = false;
-        struct failure f = {};
-        struct utsname name;
+        struct kernel k;
 
-        uname(&name);
-        if (probe_reset_owner(&reset_owner, &f) >= 0 && reset_owner)
-                probe_reclaim(&reclaim, &f);
-        json_add_str(o, "release", name.release);
-        json_add_bool(o, "resetOwner", reset_owner);
-        json_add_bool(o, "reclaim", reclaim);
-        json_add_str(o, "problem", f.what[0] ? f.what : NULL);
+        kernel_probe(DEVICE, &k);
+        json_add_str(o, "release", k.release);
+        json_add_bool(o, "resetOwner", k.reset_owner);
+        json_add_bool(o, "reclaim", k.reclaim);
+        json_add_str(o, "problem", k.problem.error ? k.problem.what : NULL);
         return o;
 }
 

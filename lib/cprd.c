@@ -3,6 +3,7 @@
 
 #include "proto/varlink.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -10,6 +11,9 @@
 
 struct cprd {
         struct varlink *varlink;
+        int msec;
+        int (*tick)(void *userdata);
+        void *userdata;
 };
 
 EXPORT int cprd_connect(const char *path, struct cprd **ret)
@@ -53,15 +57,44 @@ EXPORT int cprd_fd(const struct cprd *c)
         return varlink_fd(c->varlink);
 }
 
+EXPORT void cprd_set_tick(struct cprd *c, int msec, int (*tick)(void *userdata), void *userdata)
+{
+        c->msec = msec;
+        c->tick = tick;
+        c->userdata = userdata;
+}
+
+/* Until there is something to read. */
+static int wait_input(struct cprd *c)
+{
+        struct pollfd poller = {.fd = varlink_fd(c->varlink), .events = POLLIN};
+
+        for (;;) {
+                int n = poll(&poller, 1, c->tick ? c->msec : -1), r = 0;
+
+                if (n > 0)
+                        return 0;
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                if (c->tick)
+                        r = c->tick(c->userdata);
+                if (r < 0)
+                        return r;
+        }
+}
+
 /* The next message, waiting for it: the socket is a blocking one. */
-static int receive(struct varlink *v, json_object **ret)
+static int receive(struct cprd *c, json_object **ret)
 {
         for (;;) {
-                int r = varlink_next(v, ret, NULL);
+                int r = varlink_next(c->varlink, ret, NULL);
 
                 if (r != 0)
                         return r;
-                r = varlink_fill(v, NULL);
+                r = wait_input(c);
+                if (r < 0)
+                        return r;
+                r = varlink_fill(c->varlink, NULL);
                 if (r == 0)
                         return -EPIPE;
                 if (r < 0)
@@ -90,7 +123,7 @@ EXPORT int cprd_call(struct cprd *c, const char *method, json_object *parameters
                 _cleanup_json_ json_object *message = NULL, *got = NULL;
                 const char *error;
 
-                r = receive(c->varlink, &message);
+                r = receive(c, &message);
                 if (r < 0)
                         return r;
                 got = parameters_of(message);

@@ -27,6 +27,10 @@ struct cprd *cprd_free(struct cprd *c);
 /* The connection's socket, borrowed. */
 int cprd_fd(const struct cprd *c);
 
+/* While a call waits, @tick is called about every @msec, and when a signal came: for a moving mark on a
+ * terminal, or to look whether to go on. A return value below 0 ends the call with it. NULL: none. */
+void cprd_set_tick(struct cprd *c, int msec, int (*tick)(void *userdata), void *userdata);
+
 /* Called for each reply of a call that has more to follow; @parameters are borrowed. A return value below 0
  * ends the call with that value, and the connection with it. */
 typedef int (*cprd_reply_t)(json_object *parameters, void *userdata);

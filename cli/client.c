@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client.h"
+
+#include "format.h"
+
+int client_connect(const struct options *o, struct cprd **ret)
+{
+        int r = cprd_connect(o->socket, ret);
+
+        if (r == -ENOENT || r == -ECONNREFUSED)
+                fprintf(stderr, "cprctl: cprd does not run. Start it: systemctl start cprd\n");
+        else if (r == -EACCES || r == -EPERM)
+                fprintf(stderr, "cprctl: only root and members of the group cprd may talk to cprd. "
+                                "Use sudo, or: usermod -a -G cprd USER\n");
+        else if (r < 0)
+                fprintf(stderr, "cprctl: cannot connect to cprd: %s\n", strerror(-r));
+        return r;
+}
+
+/* What each error of io.cprd.varlink says to a person. The first field named is put into the text. */
+static const struct {
+        const char *error, *text, *field, *remedy;
+} errors[] = {
+        {"io.cprd.NoSuchVm", "no VM is registered as %s", "name", "see cprctl list, cprctl register"},
+        {"io.cprd.VmExists", "a running VM is registered as %s already", "name", "unregister it first"},
+        {"io.cprd.Busy", "a handoff or a check of %s is in flight", "name", "try again when it has ended"},
+        {"io.cprd.NotCancellable",
+         "there is nothing to cancel: no handoff of %s is in flight, or it is past its commit", "name", NULL},
+        {"io.cprd.NoSuchRecord", "there is no record %s", "id", "see cprctl history"},
+        {"io.cprd.PermissionDenied", "only root and members of the group cprd may do that (%s)", "caller",
+         NULL},
+        {"io.cprd.NotUsable", "%s", "what", NULL},
+        {"io.cprd.Failed", "cprd failed: %s", "what", "see journalctl -u cprd"},
+        {"org.varlink.service.InvalidParameter", "cprd does not take this value of %s", "parameter", NULL},
+        {"org.varlink.service.MethodNotFound", "this cprd is older: it has no %s", "method", "upgrade it"},
+};
+
+void client_explain(const char *error, json_object *parameters)
+{
+        const char *remedy = json_str(parameters, "remedy");
+        char text[1024];
+
+        snprintf(text, sizeof(text), "%s", error);
+        for (size_t i = 0; i < ELEMENTSOF(errors); i++) {
+                if (!STREQ(error, errors[i].error))
+                        continue;
+                snprintf(text, sizeof(text), errors[i].text, json_str(parameters, errors[i].field) ?: "?");
+                remedy = remedy ?: errors[i].remedy;
+        }
+        fprintf(stderr, "%scprctl:%s %s\n", colour(stderr, COLOUR_BAD), colour(stderr, COLOUR_NONE),
+                make_printable(text));
+        if (remedy)
+                fprintf(stderr, "        %s\n", remedy);
+}
+
+int client_call(const struct options *o, const char *method, json_object *parameters, json_object **ret)
+{
+        _cleanup_json_ json_object *reply = NULL;
+        _cleanup_free_ char *error = NULL;
+        struct cprd *c;
+        char name[64];
+        int r = client_connect(o, &c);
+
+        if (r < 0) {
+                json_object_put(parameters);
+                return EXIT_REFUSED;
+        }
+        snprintf(name, sizeof(name), "io.cprd.%s", method);
+        r = cprd_call(c, name, parameters, NULL, NULL, &reply, &error);
+        cprd_free(c);
+        if (r < 0)
+                fprintf(stderr, "cprctl: cprd has not answered: %s\n", strerror(-r));
+        if (r > 0)
+                client_explain(error, reply);
+        if (r > 0 && o->json)
+                client_print_json(reply);
+        if (r != 0)
+                return EXIT_REFUSED;
+        *ret = TAKE_PTR(reply);
+        return 0;
+}
+
+json_object *client_name(const struct options *o)
+{
+        json_object *parameters = json_object_new_object();
+
+        json_add_str(parameters, "name", o->name);
+        return parameters;
+}
+
+void client_print_json(json_object *reply)
+{
+        printf("%s\n", json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN |
+                                                                     JSON_C_TO_STRING_NOSLASHESCAPE));
+        fflush(stdout);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* cprctl's side of the API: connecting, calling, and saying what went wrong so that it helps. */
+
+#include "cprd.h"
+#include "proto/base.h"
+
+/* What cprctl exits with. */
+enum {
+        EXIT_UPDATED = 0, /* or: it was done */
+        EXIT_REFUSED = 1, /* by a check, nothing was touched; or: it could not be done */
+        EXIT_STILL_ON_SOURCE = 2,
+        EXIT_NEEDS_OPERATOR = 3,
+        EXIT_USAGE = 64,
+};
+
+struct options {
+        const char *socket; /* NULL: the usual one */
+        bool json;
+        const char *name, *qmp, *qemu, *strategy, *id;
+        int64_t pid;
+        int64_t max_pause;   /* µs; 0: the daemon's */
+        json_object *faults; /* array; NULL: none */
+        char **binaries;     /* of probe */
+        int n_binaries;
+};
+
+/* Connects, or says on stderr what to do and returns a negative errno. */
+int client_connect(const struct options *o, struct cprd **ret);
+
+/* Says what an error reply means. */
+void client_explain(const char *error, json_object *parameters);
+
+/* Calls one method of io.cprd. Takes the reference of @parameters. Returns an exit status: 0, and the reply
+ * is the caller's to put; or EXIT_REFUSED, and stderr says why. */
+int client_call(const struct options *o, const char *method, json_object *parameters, json_object **ret);
+
+/* {"name": o->name}, or {} where there is none. */
+json_object *client_name(const struct options *o);
+
+/* Prints a reply for programs. */
+void client_print_json(json_object *reply);
