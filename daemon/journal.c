@@ -40,7 +40,7 @@ int journal_open(int fd, bool writable, struct journal **ret, struct failure *f)
 {
         _cleanup_(journal_freep) struct journal *j = calloc(1, sizeof(*j));
         _cleanup_close_ int mine = fd;
-        off_t size;
+        off_t size = 0;
         int r;
 
         if (!j)
