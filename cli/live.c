@@ -19,6 +19,7 @@ void live_done(struct live *l)
         if (l->terminal && l->stage[0])
                 fputs(CLEAR_LINE, l->out);
         free(TAKE_PTR(l->held));
+        json_object_put(TAKE_PTR(l->check));
         l->stage[0] = '\0';
 }
 
@@ -62,6 +63,7 @@ static void put_head(struct live *l, json_object *about)
         if (l->has_head)
                 return;
         l->has_head = true;
+        l->has_version = json_str(json_obj(about, "destination"), "version");
         fprintf(l->out, "%s%s%s%s: QEMU %s -> %s", l->terminal ? CLEAR_LINE : "", colour(l->out, COLOUR_BOLD),
                 l->name, colour(l->out, COLOUR_NONE), qemu_text(json_obj(about, "source"), "?"),
                 qemu_text(json_obj(about, "destination"), l->target ? l->target : "the same path"));
@@ -114,6 +116,17 @@ static void stage_ended(struct live *l, json_object *reply, json_object *progres
         l->stage[0] = '\0';
 }
 
+/* The check's line and the head wait for the reply after the check: that one has the findings. */
+static void check_ended(struct live *l, json_object *reply, json_object *about)
+{
+        _cleanup_json_ json_object *check = TAKE_PTR(l->check);
+
+        if (!check)
+                return;
+        stage_ended(l, reply, check);
+        put_head(l, about);
+}
+
 void live_reply(struct live *l, json_object *reply)
 {
         json_object *progress = json_obj(reply, "progress");
@@ -121,19 +134,17 @@ void live_reply(struct live *l, json_object *reply)
 
         if (!stage || !event)
                 return;
+        check_ended(l, reply, json_obj(reply, "about"));
         if (STREQ(event, "begin")) {
-                /* The check has ended, or there will be none: now it is known, or never. */
-                if (!STREQ(stage, "identify") && !STREQ(stage, "check"))
-                        put_head(l, json_obj(reply, "about"));
                 snprintf(l->stage, sizeof(l->stage), "%s", stage);
                 l->undo = json_flag(progress, "undo");
                 l->since = now_usec();
                 live_tick(l);
-                return;
+        } else if (STREQ(stage, "check") && !json_flag(progress, "undo")) {
+                l->check = json_object_get(progress);
+        } else {
+                stage_ended(l, reply, progress);
         }
-        stage_ended(l, reply, progress);
-        if (STREQ(stage, "check"))
-                put_head(l, json_obj(reply, "about"));
 }
 
 void live_tick(struct live *l)
@@ -150,19 +161,28 @@ void live_tick(struct live *l)
         fflush(l->out);
 }
 
-static void put_blockers(struct live *l, json_object *findings)
+/* Why it was refused: the blockers, or what broke the check off. */
+static void put_blockers(struct live *l, json_object *record)
 {
+        json_object *findings = json_arr(record, "findings");
+        const char *reason = json_str(record, "reason");
+        bool any = false;
+
         for (size_t i = 0; findings && i < json_object_array_length(findings); i++) {
                 json_object *finding = json_object_array_get_idx(findings, i);
                 const char *remedy = json_str(finding, "remedy");
 
                 if (!STREQ(json_str(finding, "severity") ?: "", "blocker"))
                         continue;
+                any = true;
                 fprintf(l->out, "  %s%s%s: %s\n", colour(l->out, COLOUR_BAD), json_str(finding, "id") ?: "?",
                         colour(l->out, COLOUR_NONE), json_str(finding, "what") ?: "?");
                 if (remedy)
                         fprintf(l->out, "      %s\n", remedy);
         }
+        if (!any && reason)
+                fprintf(l->out, "  %s%s%s: %s\n", colour(l->out, COLOUR_BAD),
+                        json_str(record, "stage") ?: "?", colour(l->out, COLOUR_NONE), reason);
 }
 
 static void put_numbers(struct live *l, json_object *record)
@@ -173,6 +193,9 @@ static void put_numbers(struct live *l, json_object *record)
         char duration[TEXT_MAX];
         const char *comma = "";
 
+        if (!l->has_version && STREQ(json_str(record, "outcome") ?: "", "updated"))
+                fprintf(l->out, "QEMU %s -> %s, ", qemu_text(json_obj(record, "source"), "?"),
+                        qemu_text(json_obj(record, "destination"), "?"));
         if (before >= 0 && after >= 0) {
                 fprintf(l->out, "connections %" PRIi64 " -> %" PRIi64, before, after);
                 comma = ", ";
@@ -200,11 +223,11 @@ void live_record(struct live *l, json_object *record)
 
         if (l->terminal)
                 fputs(CLEAR_LINE, l->out);
-        if (l->held)
-                put_head(l, record);
+        check_ended(l, record, record);
+        put_head(l, record);
         l->stage[0] = '\0';
         if (STREQ(outcome, "refused"))
-                put_blockers(l, json_arr(record, "findings"));
+                put_blockers(l, record);
         fprintf(l->out, "%s%s%s: ", colour(l->out, c), format_outcome(outcome), colour(l->out, COLOUR_NONE));
         if (STREQ(outcome, "refused"))
                 fprintf(l->out, "nothing was touched, ");

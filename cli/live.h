@@ -12,10 +12,11 @@
 struct live {
         FILE *out;
         bool terminal;
-        const char *name;   /* borrowed: the VM's */
-        const char *target; /* borrowed: the binary asked for; NULL: the source's own path */
-        bool has_head;
-        char *held; /* lines that wait for the head */
+        const char *name;           /* borrowed: the VM's */
+        const char *target;         /* borrowed: the binary asked for; NULL: the source's own path */
+        bool has_head, has_version; /* whether the head said the destination's version */
+        json_object *check;         /* owned: the Progress of the check's end, until its findings are known */
+        char *held;                 /* lines that wait for the head */
         size_t held_size;
         char stage[32]; /* under way; "": none */
         bool undo;

@@ -188,14 +188,30 @@ static void copy_member(json_object *to, json_object *from, const char *key)
                 json_add(to, key, json_object_get(v));
 }
 
-/* A check that broke off has found a blocker too, even if no single check could say so. */
+/* What broke a check off is a blocker too, even if no single check could say so: the stage is its id. */
+static json_object *findings_of(json_object *record, bool refused)
+{
+        json_object *findings = json_arr(record, "findings"), *o;
+
+        findings = findings ? json_object_get(findings) : json_object_new_array();
+        if (!refused || has_blocker(findings))
+                return findings;
+        o = one("id", json_str(record, "stage") ?: "check");
+        json_add_str(o, "severity", "blocker");
+        json_add_str(o, "what", json_str(record, "reason") ?: "the check broke off");
+        json_add_str(o, "remedy", json_str(record, "remedy"));
+        json_object_array_add(findings, o);
+        return findings;
+}
+
 static void check_ended(struct observer *o, json_object *record)
 {
         struct call *call = call_of(o);
-        const char *outcome = json_str(record, "outcome") ?: "", *reason = json_str(record, "reason");
-        json_object *reply, *findings = json_arr(record, "findings");
+        const char *reason = json_str(record, "reason");
+        bool refused = STREQ(json_str(record, "outcome") ?: "", "refused");
+        json_object *reply, *findings;
 
-        if (!has_blocker(findings) && !STREQ(outcome, "refused") && reason) {
+        if (!refused && reason) {
                 struct failure f = {.error = EIO};
 
                 snprintf(f.what, sizeof(f.what), "%s", reason);
@@ -204,10 +220,11 @@ static void check_ended(struct observer *o, json_object *record)
                 return;
         }
         reply = json_object_new_object();
-        json_add_bool(reply, "passed", !has_blocker(findings) && !STREQ(outcome, "refused"));
+        findings = findings_of(record, refused);
+        json_add_bool(reply, "passed", !has_blocker(findings));
         copy_member(reply, record, "source");
         copy_member(reply, record, "destination");
-        json_add(reply, "findings", findings ? json_object_get(findings) : json_object_new_array());
+        json_add(reply, "findings", findings);
         call_reply(call, reply);
 }
 
@@ -217,15 +234,19 @@ static bool ends_check(json_object *progress)
                STREQ(json_str(progress, "event") ?: "", "end");
 }
 
+/* Findings go with the first reply after they are known. */
 static void handoff_progress(struct observer *o, json_object *progress)
 {
+        struct call *call = call_of(o);
         json_object *reply = one("id", o->handoff->id);
 
         json_add(reply, "progress", json_object_get(progress));
         json_add(reply, "about", handoff_about(o->handoff));
-        if (ends_check(progress))
+        if (!call->has_findings && json_object_array_length(o->handoff->findings) > 0) {
                 json_add(reply, "findings", json_object_get(o->handoff->findings));
-        call_continue(call_of(o), reply);
+                call->has_findings = true;
+        }
+        call_continue(call, reply);
 }
 
 static void handoff_ended(struct observer *o, json_object *record)

@@ -66,7 +66,7 @@ static int make_directories(struct daemon *d, struct failure *f)
         if (r >= 0)
                 r = make_directory(vms, 0700, f);
         if (r >= 0)
-                r = make_directory(handoffs, 0700, f);
+                r = make_directory(handoffs, 0711, f); /* a QEMU of another user enters its own below it */
         if (r >= 0)
                 r = make_directory(d->state, 0750, f);
         if (r >= 0)

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -102,7 +103,7 @@ static int journal_begin(struct handoff *h, struct failure *f)
         _cleanup_free_ char *directory = handoff_path(h, ""), *path = handoff_path(h, "/journal");
         int fd, r;
 
-        if (mkdir(directory, 0700) < 0)
+        if (mkdir(directory, 0711) < 0)
                 return failure_set(f, errno, "cannot make %s: %s", directory, strerror(errno));
         fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd < 0)
@@ -117,12 +118,20 @@ static int journal_begin(struct handoff *h, struct failure *f)
         return r < 0 ? failure_set(f, r, "cannot write %s: %s", path, strerror(-r)) : 0;
 }
 
-static void journal_remove(struct handoff *h)
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-        _cleanup_free_ char *directory = handoff_path(h, ""), *path = handoff_path(h, "/journal");
+        return remove(path) < 0 && errno != ENOENT ? -errno : 0;
+}
 
-        if ((unlink(path) < 0 && errno != ENOENT) || (rmdir(directory) < 0 && errno != ENOENT))
-                log_full(LOG_WARNING, h->name, h->id, "cannot remove %s: %s", directory, strerror(errno));
+/* The whole directory: cprd-handoff may have left sockets in it. */
+static void directory_remove(struct handoff *h)
+{
+        _cleanup_free_ char *directory = handoff_path(h, "");
+        int r = nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+
+        if (r < 0 && !(r == -1 && errno == ENOENT))
+                log_full(LOG_WARNING, h->name, h->id, "cannot remove %s: %s", directory,
+                         strerror(r == -1 ? errno : -r));
 }
 
 static json_object *order_make(const struct vm *vm, const struct handoff_request *request, const char *id)
@@ -186,7 +195,7 @@ int handoff_new(struct vm *vm, const struct handoff_request *request, struct han
                 r = custody_keep(&h->custody, CUSTODY_SOURCE, 0, TAKE_FD(pidfd), f);
         if (r < 0) {
                 close_fd(pidfd);
-                journal_remove(h);
+                directory_remove(h);
                 handoff_free(h);
                 return r;
         }
@@ -349,7 +358,7 @@ static void handoff_end(struct handoff *h)
         registry_update(h);
         helper_detach(h);
         custody_drop(&h->custody);
-        journal_remove(h);
+        directory_remove(h);
         handoff_unlink(h);
         while (h->observers) {
                 struct observer *o = h->observers;
@@ -524,7 +533,7 @@ static int load_one(struct daemon *d, const char *id, struct failure *f)
                 r = read_journal(h, f);
         if (r < 0 || !name_is_valid(json_str(h->order, "name"))) {
                 /* Not even its order was written: then nothing was begun either. */
-                journal_remove(h);
+                directory_remove(h);
                 handoff_free(h);
                 return failure_set(f, EBADMSG, "its journal holds no order");
         }

@@ -22,6 +22,7 @@ struct call {
         json_object *parameters; /* never NULL */
         bool more, oneway;
         struct observer observer;
+        bool has_findings; /* of a Handoff: they were sent */
         void *data;
         void (*gone)(struct call *call);
 };
