@@ -83,14 +83,12 @@ struct builder {
         FILE *f;
 };
 
-static struct builder builder_open(void)
+/* The stream keeps the addresses of both members, so a builder is not to be moved. */
+static void builder_open(struct builder *b)
 {
-        struct builder b = {};
-
-        b.f = open_memstream(&b.text, &b.size);
-        if (!b.f)
+        b->f = open_memstream(&b->text, &b->size);
+        if (!b->f)
                 abort();
-        return b;
 }
 
 static void builder_add(struct builder *b, const char *s, size_t n)
@@ -119,9 +117,10 @@ static char *builder_close(struct builder *b)
 
 char *optstr_without(const char *s, const char *key)
 {
-        struct builder b = builder_open();
+        struct builder b = {};
         const char *value;
 
+        builder_open(&b);
         for (const char *e = s, *end; e; e = next_element(end)) {
                 end = element_end(e);
                 /* A first element that has no key is a value, even if it reads like one. */
@@ -134,8 +133,9 @@ char *optstr_without(const char *s, const char *key)
 char *optstr_with(const char *s, const char *key, const char *value)
 {
         _cleanup_free_ char *rest = optstr_without(s, key);
-        struct builder b = builder_open();
+        struct builder b = {};
 
+        builder_open(&b);
         if (*rest)
                 builder_add(&b, rest, strlen(rest));
         builder_set(&b, key, value);
@@ -145,9 +145,10 @@ char *optstr_with(const char *s, const char *key, const char *value)
 char *optstr_with_first(const char *s, const char *implied, const char *value)
 {
         _cleanup_free_ char *rest = NULL;
-        struct builder b = builder_open();
+        struct builder b = {};
         const char *tail = s;
 
+        builder_open(&b);
         if (first_has_no_key(s)) {
                 const char *end = element_end(s);
 

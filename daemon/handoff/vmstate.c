@@ -3,9 +3,12 @@
 
 #include <gelf.h>
 
-#define CALLBACK    "vhost_vsock_common_post_load"
-#define VMSTATE     "virtio-vhost_vsock"
-#define NAME_OFFSET 32 /* of `name` before `post_load` in VMStateDescription (QEMU 10.0 to 11.1) */
+#define CALLBACK "vhost_vsock_common_post_load"
+#define VMSTATE  "virtio-vhost_vsock"
+
+/* How far `name` is before `post_load` in VMStateDescription: QEMU 10.0, and since pre_load_errp came
+ * between. */
+static const uint64_t name_offsets[] = {32, 40};
 
 #if defined(__x86_64__)
 #define ELF_MACHINE  EM_X86_64
@@ -105,9 +108,23 @@ static bool is_vmstate_name(Elf *elf, uint64_t address)
         return false;
 }
 
+/* Whether @slot is the post_load of the vmstate of that name. */
+static bool is_in_vmstate(Elf *elf, uint64_t slot)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(name_offsets); i++) {
+                struct relocation_search name = {.offset = slot - name_offsets[i]};
+
+                for_each_section(elf, SHT_RELA, find_relocation, &name);
+                n += name.found == 1 && is_vmstate_name(elf, (uint64_t)name.last.r_addend);
+        }
+        return n == 1;
+}
+
 static int find_slot(Elf *elf, struct vmstate_slot *ret, struct failure *f)
 {
-        struct relocation_search slot = {}, name = {};
+        struct relocation_search slot = {};
 
         for_each_section(elf, SHT_DYNSYM, find_callback, &ret->callback);
         if (!ret->callback)
@@ -121,9 +138,7 @@ static int find_slot(Elf *elf, struct vmstate_slot *ret, struct failure *f)
                                    "it has %zu shield slots (places that hold the address of " CALLBACK
                                    "), not exactly one",
                                    slot.found);
-        name.offset = slot.last.r_offset - NAME_OFFSET;
-        for_each_section(elf, SHT_RELA, find_relocation, &name);
-        if (name.found != 1 || !is_vmstate_name(elf, (uint64_t)name.last.r_addend))
+        if (!is_in_vmstate(elf, slot.last.r_offset))
                 return failure_set(f, ENOTSUP, "its shield slot is not in the vmstate named \"" VMSTATE "\"");
         ret->slot = slot.last.r_offset;
         return 0;

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/handoff/cmdline.h"
+#include "daemon/handoff/optstr.h"
+#include "test.h"
+
+static int socket_path(void *userdata, int fd, char **ret)
+{
+        if (fd != 13)
+                return -EBADF;
+        *ret = strdup("/run/vm/qmp");
+        return 0;
+}
+
+static const struct cmdline_plan plan = {
+        .binary = "/new/qemu",
+        .machine = "pc-q35-10.0",
+        .device_fd = 10,
+        .cpr_fd = 11,
+        .main_path = "/run/c/main",
+        .first_listener_fd = 13,
+        .socket_path = socket_path,
+};
+
+struct made {
+        struct cmdline source, out;
+        struct cmdline_facts facts;
+        struct findings findings;
+        char *text;
+};
+
+/* @words are separated by blanks; "␣" stands for one. */
+static struct made make(const char *words)
+{
+        struct made m = {};
+        size_t size = strlen(words) + 1;
+        _cleanup_free_ char *data = strdup(words);
+        FILE *out;
+
+        for (size_t i = 0; i < size; i++)
+                if (data[i] == ' ')
+                        data[i] = '\0';
+        EXPECT_INT(cmdline_parse(data, size, &m.source, NULL), 0);
+        EXPECT_INT(cmdline_make(&m.source, &plan, &m.out, &m.facts, &m.findings), 0);
+        out = open_memstream(&m.text, &size);
+        for (size_t i = 0; i < m.out.n; i++)
+                fprintf(out, "%s%s", i ? " " : "", m.out.argv[i]);
+        fclose(out);
+        return m;
+}
+
+static void made_done(struct made *m)
+{
+        cmdline_done(&m->source);
+        cmdline_done(&m->out);
+        cmdline_facts_done(&m->facts);
+        findings_done(&m->findings);
+        free(m->text);
+}
+
+#define TAIL                                                                                                     \
+        " -S -incoming unix:/run/c/main -incoming "                                                              \
+        "{\"channel-type\":\"cpr\",\"addr\":{\"transport\":\"socket\",\"type\":\"fd\",\"str\":\"11\"}}"
+
+static void expect(const char *source, const char *destination)
+{
+        _cleanup_(made_done) struct made m = make(source);
+        _cleanup_free_ char *expected = NULL;
+
+        EXPECT(asprintf(&expected, "/new/qemu %s" TAIL, destination) > 0);
+        EXPECT_STR(m.text, expected);
+        EXPECT_INT(m.findings.n_blockers, 0);
+}
+
+static void expect_refused(const char *source)
+{
+        _cleanup_(made_done) struct made m = make(source);
+
+        EXPECT_INT(m.findings.n_blockers, 1);
+        EXPECT(json_str(json_object_array_get_idx(m.findings.list, 0), "remedy"));
+}
+
+static void machine_is_pinned(void)
+{
+        expect("qemu -machine q35,aux-ram-share=on", "-machine type=pc-q35-10.0,aux-ram-share=on");
+        expect("qemu -M q35", "-machine type=pc-q35-10.0");
+        expect("qemu --machine usb=off,type=q35", "-machine type=pc-q35-10.0,usb=off");
+        expect("qemu -machine aux-ram-share=on -M pc", "-machine aux-ram-share=on -machine type=pc-q35-10.0");
+        expect("qemu -m 128", "-m 128 -machine pc-q35-10.0");
+        expect("qemu -machine aux-ram-share=on", "-machine aux-ram-share=on -machine pc-q35-10.0");
+}
+
+static void vsock_device_gets_the_fd(void)
+{
+        _cleanup_(made_done) struct made m = {}, json = {};
+
+        expect("q -M x -device vhost-vsock-pci,guest-cid=3,bus=rp0",
+               "-machine type=pc-q35-10.0 -device vhost-vsock-pci,guest-cid=3,bus=rp0,vhostfd=10");
+        m = make("q -device vhost-vsock-pci-non-transitional,id=v,vhostfd=7,guest-cid=0x10 -device virtio-rng-pci");
+        EXPECT_INT(m.facts.n_vsock, 1);
+        EXPECT_INT(m.facts.vhostfd, 7);
+        EXPECT_INT(m.facts.cid, 16);
+        EXPECT_INT(m.facts.n_devices, 1);
+        EXPECT(json_object_object_get_ex(m.facts.ids, "v", NULL));
+        EXPECT(strstr(m.text, "vhost-vsock-pci-non-transitional,id=v,guest-cid=0x10,vhostfd=10 "));
+        json = make("q -device {\"driver\":\"vhost-vsock-pci\",\"guest-cid\":5,\"id\":\"a\"}");
+        EXPECT_INT(json.facts.cid, 5);
+        EXPECT_INT(json.facts.vhostfd, -1);
+        EXPECT(strstr(json.text, "{\"driver\":\"vhost-vsock-pci\",\"guest-cid\":5,\"id\":\"a\",\"vhostfd\":\"10\"}"));
+}
+
+static void listening_sockets_are_handed_on(void)
+{
+        _cleanup_(made_done) struct made m = {};
+
+        expect("q -M x -qmp unix:/run/vm/qmp,server=on,wait=off",
+               "-machine type=pc-q35-10.0 -chardev socket,id=cprd-chr0,server=on,wait=off,fd=13 -mon "
+               "chardev=cprd-chr0,mode=control");
+        expect("q -M x -chardev socket,id=a,path=/x,server=on,wait=off -serial chardev:a",
+               "-machine type=pc-q35-10.0 -chardev socket,id=a,server=on,wait=off,fd=13 -serial chardev:a");
+        expect("q -M x -chardev socket,id=a,fd=13,server,nowait",
+               "-machine type=pc-q35-10.0 -chardev socket,id=a,server,nowait,fd=13");
+        m = make("q -monitor unix:/a,server -serial unix:/b,server,nowait");
+        EXPECT_INT(m.facts.n_listeners, 2);
+        EXPECT_STR(m.facts.listeners[1].path, "/b");
+        EXPECT_INT(m.facts.listeners[1].fd_number, 14);
+        expect_refused("q -chardev socket,id=a,path=relative,server=on");
+        expect_refused("q -chardev socket,id=a,fd=99,server=on");
+        expect_refused("q -chardev socket,id=a,host=h,port=1,server=on");
+        expect_refused("q -chardev socket,id=a,path=/client");
+        expect_refused("q -monitor tcp:127.0.0.1:1,server");
+}
+
+static void files_are_not_emptied(void)
+{
+        expect("q -M x -chardev file,id=s,path=/a,,b -serial file:/c,d",
+               "-machine type=pc-q35-10.0 -chardev file,id=s,path=/a,,b,append=on -chardev "
+               "file,id=cprd-chr0,path=/c,,d,append=on -serial chardev:cprd-chr0");
+}
+
+static void start_options_are_replaced(void)
+{
+        expect("q -M x -S -daemonize -incoming defer -loadvm a -runas u disk.img",
+               "-machine type=pc-q35-10.0 disk.img");
+}
+
+static void what_two_cannot_share_is_refused(void)
+{
+        static const char *const refused[] = {
+                "q -vnc :1",
+                "q -spice port=1",
+                "q -s",
+                "q -gdb tcp::1",
+                "q -pidfile /p",
+                "q -netdev tap,id=n",
+                "q -nic user,hostfwd=tcp::1-:2",
+                "q -display gtk",
+                "q -snapshot",
+                "q -readconfig /c",
+                "q -add-fd fd=3,set=1",
+                "q -run-with chroot=/x",
+                "q -device {broken",
+                "q -m",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(refused); i++)
+                expect_refused(refused[i]);
+        expect("q -M x -vnc none -display none -nic none -netdev user,id=n -serial null -monitor none",
+               "-machine type=pc-q35-10.0 -vnc none -display none -nic none -netdev user,id=n -serial null -monitor "
+               "none");
+}
+
+static void broken_command_lines(void)
+{
+        struct cmdline c = {};
+        struct failure f = {};
+
+        EXPECT_INT(cmdline_parse("", 0, &c, &f), -EBADMSG);
+        EXPECT_INT(cmdline_parse("qemu", 4, &c, &f), -EBADMSG);
+}
+
+static void option_strings(void)
+{
+        static const char *const cases[][3] = {
+                {"a,b=c,d", "b", "c"}, {"a,b=c,,d,e", "b", "c,d"}, {"a,d", "d", "on"},
+                {"a,nod", "d", "off"}, {"b=1,b=2", "b", "2"},      {"x,b=", "b", ""},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_free_ char *value = optstr_get(cases[i][0], cases[i][1]);
+
+                EXPECT_STR(value, cases[i][2]);
+        }
+        EXPECT(!optstr_get("a,b=c", "d"));
+        EXPECT(!optstr_get("", "d"));
+}
+
+int main(void)
+{
+        TEST(option_strings);
+        TEST(machine_is_pinned);
+        TEST(vsock_device_gets_the_fd);
+        TEST(listening_sockets_are_handed_on);
+        TEST(files_are_not_emptied);
+        TEST(start_options_are_replaced);
+        TEST(what_two_cannot_share_is_refused);
+        TEST(broken_command_lines);
+        return 0;
+}
