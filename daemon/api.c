@@ -228,12 +228,6 @@ static void check_ended(struct observer *o, json_object *record)
         call_reply(call, reply);
 }
 
-static bool ends_check(json_object *progress)
-{
-        return STREQ(json_str(progress, "stage") ?: "", "check") &&
-               STREQ(json_str(progress, "event") ?: "", "end");
-}
-
 /* Findings go with the first reply after they are known. */
 static void handoff_progress(struct observer *o, json_object *progress)
 {
