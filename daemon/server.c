@@ -248,12 +248,23 @@ static int on_accept(sd_event_source *s, int socket, uint32_t revents, void *use
         return 0;
 }
 
+/* The unit runs in the group cprd, and may not change a file's group: then it has it already. */
+static int set_group(const char *path, gid_t gid)
+{
+        struct stat st;
+
+        if (lstat(path, &st) < 0)
+                return -errno;
+        return st.st_gid != gid && lchown(path, (uid_t)-1, gid) < 0 ? -errno : 0;
+}
+
 /* 0660 root:cprd from the moment it can be connected to. Without that group (not installed yet) root only. */
 static int listen_on(const char *path, int *ret)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         struct group *group = getgrnam(CALLER_GROUP);
+        int r;
 
         if (strlen(path) >= sizeof(address.sun_path))
                 return -ENAMETOOLONG;
@@ -262,8 +273,9 @@ static int listen_on(const char *path, int *ret)
                 return -errno;
         if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
                 return -errno;
-        if (group && chown(path, (uid_t)-1, group->gr_gid) < 0)
-                return -errno;
+        r = group ? set_group(path, group->gr_gid) : 0;
+        if (r < 0)
+                return r;
         if (chmod(path, group ? 0660 : 0600) < 0 || listen(fd, 128) < 0)
                 return -errno;
         *ret = TAKE_FD(fd);
