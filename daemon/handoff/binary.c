@@ -73,7 +73,7 @@ void check_binary_file(struct handoff *h, struct findings *fs)
 }
 
 /* Starts it with no machine and a QMP connection, as the source's twin. */
-static int run_binary(struct handoff *h, struct launched *child, struct qmp **ret, struct failure *f)
+static int run_binary(struct handoff *h, struct launched *child, struct failure *f)
 {
         char *const argv[] = {h->destination.binary,
                               "-machine",
@@ -104,7 +104,7 @@ static int run_binary(struct handoff *h, struct launched *child, struct qmp **re
         if (r < 0)
                 return r;
         launch_go(child);
-        return qmp_new(TAKE_FD(mine), ret);
+        return qmp_new(TAKE_FD(mine), &h->destination.qmp); /* where the loop of wait.c looks for news */
 }
 
 static bool knows_machine(json_object *machines, const char *name)
@@ -126,10 +126,11 @@ static bool knows_cpr_transfer(json_object *schema)
         return strstr(text, "\"cpr-transfer\"") != NULL;
 }
 
-static int ask_binary(struct handoff *h, struct qmp *q, struct findings *fs, struct failure *f)
+static int ask_binary(struct handoff *h, struct findings *fs, struct failure *f)
 {
         _cleanup_json_ json_object *version = NULL, *machines = NULL, *schema = NULL;
         struct destination *d = &h->destination;
+        struct qmp *q = d->qmp;
         json_object *v;
         int r = wait_greeting(h, q, f);
 
@@ -159,19 +160,19 @@ static int ask_binary(struct handoff *h, struct qmp *q, struct findings *fs, str
 void check_binary_runs(struct handoff *h, struct findings *fs)
 {
         _cleanup_(launch_done) struct launched child = LAUNCHED_NULL;
-        _cleanup_(qmp_freep) struct qmp *q = NULL;
         struct failure f = {}, why = {};
         int r;
 
         if (!h->destination.slot.slot)
                 return; /* not a binary that may be run */
-        r = run_binary(h, &child, &q, &f);
+        r = run_binary(h, &child, &f);
         if (r >= 0)
-                r = ask_binary(h, q, fs, &f);
+                r = ask_binary(h, fs, &f);
         if (child.process.pidfd >= 0) {
                 pidfd_send_signal(child.process.pidfd, SIGKILL, NULL, 0);
                 waitpid(child.process.pid, NULL, 0);
         }
+        h->destination.qmp = qmp_free(h->destination.qmp);
         if (r < 0) {
                 if (child.report >= 0)
                         launch_report(&child, &why);

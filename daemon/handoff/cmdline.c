@@ -434,10 +434,10 @@ static void add_start(struct making *m)
                 add_option(&m->out, "-machine", m->plan->machine);
         add_option(&m->out, "-S", NULL);
         if (asprintf(&channel, "unix:%s", m->plan->main_path) < 0 ||
-            asprintf(
-                    &cpr,
-                    "{\"channel-type\":\"cpr\",\"addr\":{\"transport\":\"socket\",\"type\":\"fd\",\"str\":\"%d\"}}",
-                    m->plan->cpr_fd) < 0)
+            asprintf(&cpr,
+                     "{\"channel-type\":\"cpr\",\"addr\":"
+                     "{\"transport\":\"socket\",\"type\":\"unix\",\"path\":\"%s\"}}",
+                     m->plan->cpr_path) < 0)
                 abort();
         add_option(&m->out, "-incoming", channel);
         add_option(&m->out, "-incoming", cpr);

@@ -30,8 +30,8 @@ struct cmdline_plan {
         const char *binary;
         const char *machine;   /* the versioned machine type that the source really runs */
         int device_fd;         /* the destination's number of the vhost-vsock device */
-        int cpr_fd;            /* …of its listening CPR channel */
         const char *main_path; /* where it binds its main migration channel */
+        const char *cpr_path;  /* …and its CPR channel: QEMU 10.0 takes no fd for it */
         int first_listener_fd; /* its numbers of the listeners, from here on */
         /* The path that fd @fd of the source is bound to; *ret is the caller's to free. */
         int (*socket_path)(void *userdata, int fd, char **ret);

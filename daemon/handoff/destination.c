@@ -106,7 +106,6 @@ static int bind_socket(const char *path, int *ret, struct failure *f)
 static int make_channels(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        char path[128];
         uint64_t uid = 0, gid = 0;
         int r = process_status_number(&h->source.process, "Uid", 10, &uid);
 
@@ -114,11 +113,7 @@ static int make_channels(struct handoff *h, struct failure *f)
                 r = process_status_number(&h->source.process, "Gid", 10, &gid);
         if (r >= 0 && mkdir(d->directory, 0700) < 0 && errno != EEXIST)
                 r = -errno;
-        snprintf(path, sizeof(path), "%s/cpr", d->directory);
-        if (r >= 0)
-                r = bind_socket(path, &d->cpr_listener, f);
-        if (r >= 0 && (listen(d->cpr_listener, 1) < 0 || chown(path, (uid_t)uid, (gid_t)gid) < 0 ||
-                       chmod(path, 0600) < 0 || chown(d->directory, (uid_t)uid, (gid_t)gid) < 0))
+        if (r >= 0 && chown(d->directory, (uid_t)uid, (gid_t)gid) < 0)
                 r = -errno;
         return r < 0 ? failure_set(f, r, "cannot make the channels in %s: %s", d->directory, strerror(-r))
                      : 0;
@@ -180,7 +175,6 @@ void destination_remove_listeners(struct handoff *h)
                 unlink(path);
                 d->facts.listeners[i].fd = close_fd(d->facts.listeners[i].fd);
         }
-        d->cpr_listener = close_fd(d->cpr_listener);
         if (!d->directory)
                 return;
         snprintf(path, sizeof(path), "%s/cpr", d->directory);
@@ -216,21 +210,20 @@ static int fork_destination(struct handoff *h, struct launched *child, struct fa
         const struct process *source = &h->source.process;
         _cleanup_close_ int in = standard_fd(source, 0), out = standard_fd(source, 1),
                             err = standard_fd(source, 2);
-        struct launch_fd fds[6 + LISTENERS_MAX] = {
-                {in, 0},         {out, 1}, {d->log, 2}, {h->device, FD_DEVICE}, {d->cpr_listener, FD_CPR},
-                {err, FD_STDERR}};
+        struct launch_fd fds[5 + LISTENERS_MAX] = {
+                {in, 0}, {out, 1}, {d->log, 2}, {h->device, FD_DEVICE}, {err, FD_STDERR}};
         struct launch l = {
                 .twin = source,
                 .binary = d->binary,
                 .argv = d->cmdline.argv,
                 .fds = fds,
-                .n_fds = 6 + d->facts.n_listeners,
+                .n_fds = 5 + d->facts.n_listeners,
                 .in_child = listen_in_child,
                 .userdata = &d->facts,
         };
 
         for (size_t i = 0; i < d->facts.n_listeners; i++)
-                fds[6 + i] = (struct launch_fd){d->facts.listeners[i].fd, d->facts.listeners[i].fd_number};
+                fds[5 + i] = (struct launch_fd){d->facts.listeners[i].fd, d->facts.listeners[i].fd_number};
         return launch_prepare(&l, child, f);
 }
 
@@ -342,6 +335,11 @@ static int start_traced(struct handoff *h, struct launched *child, struct failur
         return r;
 }
 
+static int destination_listens(struct handoff *h, void *userdata)
+{
+        return h->destination.cpr_listening;
+}
+
 int destination_launch(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
@@ -361,7 +359,8 @@ int destination_launch(struct handoff *h, struct failure *f)
         if (r < 0)
                 return r;
         d->withholding = true;
-        return tracee_resume(&d->tracee, PTRACE_SYSCALL, 0);
+        r = tracee_resume(&d->tracee, PTRACE_SYSCALL, 0);
+        return r < 0 ? r : wait_until(h, destination_listens, NULL, f);
 }
 
 static int destination_has_exited(struct handoff *h, void *userdata)
@@ -405,17 +404,30 @@ static int record_withheld(struct destination *d, uint64_t request, uint64_t arg
         return size ? tracee_read(&d->tracee, argument, w->payload, size) : 0;
 }
 
-/* bind() of the main channel: all devices have been made by then, and the state comes next. The tracing of
- * system calls ends here, before the pause begins. */
-static bool is_end_of_build(struct destination *d, uint64_t argument)
+/* Whether it binds the channel @name. */
+static bool binds(struct destination *d, const char *name, uint64_t argument)
 {
         struct sockaddr_un address = {};
+        size_t size;
         char path[128];
 
-        snprintf(path, sizeof(path), "%s/main", d->directory);
-        return tracee_read(&d->tracee, argument, &address, sizeof(address.sun_family) + strlen(path) + 1) >=
-                       0 &&
-               address.sun_family == AF_UNIX && STREQ(address.sun_path, path);
+        size = offsetof(struct sockaddr_un, sun_path) + 1 +
+               (size_t)snprintf(path, sizeof(path), "%s/%s", d->directory, name);
+        return tracee_read(&d->tracee, argument, &address, size) >= 0 && address.sun_family == AF_UNIX &&
+               STREQ(address.sun_path, path);
+}
+
+/* How far it has come shows in its channels. The CPR channel is the first thing it makes. When it binds the
+ * main one, all devices have been made, and the state comes next: the tracing of system calls ends there,
+ * before the pause begins. */
+static void note_channel(struct destination *d, uint64_t call, uint64_t argument)
+{
+        d->in_listen = call == SYS_listen && d->cpr_bound;
+        if (call != SYS_bind)
+                return;
+        d->cpr_bound = d->cpr_bound || binds(d, "cpr", argument);
+        if (binds(d, "main", argument))
+                d->withholding = false;
 }
 
 static int on_syscall(struct destination *d)
@@ -425,6 +437,7 @@ static int on_syscall(struct destination *d)
         if (ptrace(PTRACE_GET_SYSCALL_INFO, d->process.pid, sizeof(info), &info) < 0)
                 return -errno;
         if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
+                d->cpr_listening = d->cpr_listening || (d->in_listen && !info.exit.is_error);
                 if (!d->skipping)
                         return 0;
                 d->skipping = false;
@@ -432,8 +445,7 @@ static int on_syscall(struct destination *d)
         }
         if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
                 return 0;
-        if (info.entry.nr == SYS_bind && is_end_of_build(d, info.entry.args[1]))
-                d->withholding = false;
+        note_channel(d, info.entry.nr, info.entry.args[1]);
         /* A pure read passes: QEMU needs the device's features to build the machine. */
         if (info.entry.nr != SYS_ioctl || (int)info.entry.args[0] != FD_DEVICE ||
             _IOC_DIR(info.entry.args[1]) == _IOC_READ)

@@ -68,20 +68,19 @@ struct destination {
         struct cmdline_facts facts;
         char *version, *machine; /* owned */
         char *directory;         /* owned: of the channels; the source's to enter */
-        int cpr_listener;        /* owned */
         int log;                 /* owned: its stderr until it has claimed the device */
-        int real_stderr;         /* its own number of the stderr it shall have then */
         uint64_t base;           /* load address of the binary */
         bool shield_up;
-        bool withholding; /* ioctls on the device are withheld and recorded */
-        bool skipping;    /* …and this moment between an entry and an exit stop */
+        bool withholding;                         /* ioctls on the device are withheld and recorded */
+        bool skipping;                            /* …and this moment between an entry and an exit stop */
+        bool cpr_bound, in_listen, cpr_listening; /* its CPR channel has come so far */
         bool is_dead;
         struct withheld withheld[WITHHELD_MAX];
         size_t n_withheld;
 };
 
 /* The destination's numbers of the fds it inherits. */
-enum { FD_DEVICE = 10, FD_CPR = 11, FD_STDERR = 12, FD_LISTENERS = 13 };
+enum { FD_DEVICE = 10, FD_STDERR = 11, FD_LISTENERS = 12 };
 
 struct owner; /* owner.h */
 

@@ -30,7 +30,6 @@ struct handoff *handoff_free(struct handoff *h)
         free(h->destination.version);
         free(h->destination.machine);
         free(h->destination.directory);
-        close_fd(h->destination.cpr_listener);
         close_fd(h->destination.log);
         findings_done(&h->findings);
         connections_done(&h->before);
@@ -56,7 +55,7 @@ static struct handoff *handoff_new(const char *id)
         h->source.tracee.process = &h->source.process;
         h->destination.tracee.process = &h->destination.process;
         h->destination.facts.vhostfd = -1;
-        h->destination.cpr_listener = h->destination.log = -EBADF;
+        h->destination.log = -EBADF;
         return h;
 }
 

@@ -196,10 +196,9 @@ static int socket_path(void *userdata, int fd, char **ret)
 static int plan_destination(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        _cleanup_free_ char *main_path = NULL;
+        _cleanup_free_ char *main_path = NULL, *cpr_path = NULL;
         struct cmdline_plan plan = {
                 .device_fd = FD_DEVICE,
-                .cpr_fd = FD_CPR,
                 .machine = h->source.machine,
                 .first_listener_fd = FD_LISTENERS,
                 .socket_path = socket_path,
@@ -208,10 +207,12 @@ static int plan_destination(struct handoff *h, struct failure *f)
 
         d->binary = strdup(h->order.binary ?: h->source.exe);
         if (!d->binary || asprintf(&d->directory, HANDOFF_DIRECTORY "/%s/channel", h->order.id) < 0 ||
-            asprintf(&main_path, "%s/main", d->directory) < 0)
+            asprintf(&main_path, "%s/main", d->directory) < 0 ||
+            asprintf(&cpr_path, "%s/cpr", d->directory) < 0)
                 return -ENOMEM;
         plan.binary = d->binary;
         plan.main_path = main_path;
+        plan.cpr_path = cpr_path;
         return cmdline_make(&h->source.cmdline, &plan, &d->cmdline, &d->facts, &h->findings);
 }
 

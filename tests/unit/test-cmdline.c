@@ -15,7 +15,7 @@ static const struct cmdline_plan plan = {
         .binary = "/new/qemu",
         .machine = "pc-q35-10.0",
         .device_fd = 10,
-        .cpr_fd = 11,
+        .cpr_path = "/run/c/cpr",
         .main_path = "/run/c/main",
         .first_listener_fd = 13,
         .socket_path = socket_path,
@@ -59,7 +59,7 @@ static void made_done(struct made *m)
 
 #define TAIL                                                                                                     \
         " -S -incoming unix:/run/c/main -incoming "                                                              \
-        "{\"channel-type\":\"cpr\",\"addr\":{\"transport\":\"socket\",\"type\":\"fd\",\"str\":\"11\"}}"
+        "{\"channel-type\":\"cpr\",\"addr\":{\"transport\":\"socket\",\"type\":\"unix\",\"path\":\"/run/c/cpr\"}}"
 
 static void expect(const char *source, const char *destination)
 {
