@@ -229,12 +229,14 @@ void live_record(struct live *l, json_object *record)
         if (STREQ(outcome, "refused"))
                 put_blockers(l, record);
         fprintf(l->out, "%s%s%s: ", colour(l->out, c), format_outcome(outcome), colour(l->out, COLOUR_NONE));
-        if (STREQ(outcome, "refused"))
-                fprintf(l->out, "nothing was touched, ");
-        else if (reason)
-                fprintf(l->out, "%s%s%s; ", stage ?: "", stage ? ": " : "", reason);
-        put_numbers(l, record);
-        if (remedy && !STREQ(outcome, "updated"))
-                fprintf(l->out, "    %s\n", remedy);
+        if (STREQ(outcome, "refused")) {
+                fprintf(l->out, "nothing was touched, record %s\n", json_str(record, "id") ?: "?");
+        } else {
+                if (reason)
+                        fprintf(l->out, "%s%s%s; ", stage ?: "", stage ? ": " : "", reason);
+                put_numbers(l, record);
+                if (remedy)
+                        fprintf(l->out, "    %s\n", remedy);
+        }
         fflush(l->out);
 }

@@ -223,9 +223,10 @@ static void print_record_line(json_object *record)
 
         printf("%-7s %-20s %-16s %-15s %-10s %-10s %9s  %s\n", json_str(record, "id") ?: "?",
                format_time(json_int(record, "time", 0), when), json_str(record, "name") ?: "?",
-               format_outcome(json_str(record, "outcome")), qemu_text(json_obj(record, "source")),
-               qemu_text(json_obj(record, "destination")), usec >= 0 ? format_duration(usec, pause) : "-",
-               json_str(record, "reason") ?: "");
+               format_outcome(json_str(record, "outcome")),
+               json_str(json_obj(record, "source"), "version") ?: "-",
+               json_str(json_obj(record, "destination"), "version") ?: "-",
+               usec >= 0 ? format_duration(usec, pause) : "-", json_str(record, "reason") ?: "");
 }
 
 static void print_record(json_object *record)
