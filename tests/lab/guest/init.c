@@ -5,9 +5,9 @@
  *
  *                          stream   seqpacket
  *   echo                     1234        2234   sends back what it receives
- *   discard                  1235        2235   receives and forgets
- *   source                   1236        2236   sends blocks (below) until the peer goes away
- *   counter, to the host     5000        6000   a little-endian 64-bit number every 20 ms: 0, 1, 2, ...
+ *   discard                  1235        2235   receives until the peer shuts its side down, then sends a
+ * receipt source                   1236        2236   sends blocks (below) until the peer goes away counter,
+ * to the host     5000        6000   a little-endian 64-bit number every 20 ms: 0, 1, 2, ...
  *
  * The types have ports of their own, because AF_VSOCK's table of bound ports does not tell them apart: a
  * second listener of another type gets EADDRINUSE. For the same reason a host can listen on its port 5000
@@ -20,6 +20,12 @@
  *   8   u32  length of the payload: 4080
  *   12  u32  CRC-32 (as in zlib) of bytes 0 to 11 and 16 to 4095
  *   16       payload, pseudo-random
+ *
+ * The receipt is 16 bytes, after which the connection is closed:
+ *
+ *   0   u64  bytes received
+ *   8   u32  CRC-32 of them
+ *   12  u32  zero
  *
  * Console lines of this program begin with "GUEST ": "GUEST READY" once all ports are open, then one line for
  * each connection that begins, ends ("closed", by the peer) or breaks ("lost", with the error).
@@ -55,6 +61,12 @@ struct block {
         uint32_t length;
         uint32_t crc;
         uint8_t payload[BLOCK_BYTES - 16];
+};
+
+struct receipt {
+        uint64_t bytes;
+        uint32_t crc;
+        uint32_t zero;
 };
 
 struct service {
@@ -168,15 +180,22 @@ static int serve_echo(int fd, uint64_t *ret_bytes)
 
 static int serve_discard(int fd, uint64_t *ret_bytes)
 {
+        struct receipt receipt = {};
         char data[MESSAGE_MAX];
+        uint32_t crc = 0;
+        ssize_t n;
 
-        for (;;) {
-                ssize_t n = receive(fd, data, sizeof(data));
-
-                if (n <= 0)
-                        return n;
+        while ((n = receive(fd, data, sizeof(data))) > 0) {
+                crc = crc32(crc, data, n);
                 *ret_bytes += n;
         }
+        if (n < 0)
+                return n;
+        receipt.bytes = htole64(*ret_bytes);
+        receipt.crc = htole32(crc);
+        /* A peer that closed at once does not want it. */
+        (void)send_all(fd, &receipt, sizeof(receipt));
+        return 0;
 }
 
 static void fill_block(struct block *block, uint64_t number)
@@ -327,22 +346,33 @@ static int connect_counter(int type, const unsigned *ports, size_t n_ports)
         }
 }
 
-static void count(int type, const unsigned *ports, size_t n_ports)
+/* Returns 0 if the peer closed the connection, or the negative errno that it broke with. */
+static int send_numbers(int fd, uint64_t *ret_sent)
 {
-        int fd, r = 0;
-        uint64_t n;
-
-        fd = connect_counter(type, ports, n_ports);
-        say("counter %s connected", type_name(type));
-        for (n = 0; r == 0; n++) {
+        for (uint64_t n = 0;; n++) {
                 uint64_t number = htole64(n);
+                int r = send_all(fd, &number, sizeof(number));
 
-                r = send_all(fd, &number, sizeof(number));
+                *ret_sent = n;
+                if (r < 0)
+                        return receive(fd, &number, sizeof(number)) == 0 ? 0 : r;
                 pause_ns(COUNTER_INTERVAL_NS);
         }
-        say("counter %s lost after %llu numbers: %s", type_name(type), (unsigned long long)n - 1,
-            strerror(-r));
-        close(fd);
+}
+
+static void count(int type, const unsigned *ports, size_t n_ports)
+{
+        uint64_t sent;
+        int fd, r;
+
+        do {
+                fd = connect_counter(type, ports, n_ports);
+                say("counter %s connected", type_name(type));
+                r = send_numbers(fd, &sent);
+                say("counter %s %s after %llu numbers%s%s", type_name(type), r < 0 ? "lost" : "closed",
+                    (unsigned long long)sent, r < 0 ? ": " : "", r < 0 ? strerror(-r) : "");
+                close(fd);
+        } while (r == 0);
 }
 
 static void *run_stream_counter(void *argument)
