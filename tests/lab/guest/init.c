@@ -3,16 +3,17 @@
  * The lab's guest: the only process of a small Linux, there to keep vsock connections busy and to say on its
  * console what became of them.
  *
- *                          stream   seqpacket
- *   echo                     1234        2234   sends back what it receives
- *   discard                  1235        2235   receives until the peer shuts its side down, then sends a
- * receipt source                   1236        2236   sends blocks (below) until the peer goes away counter,
- * to the host     5000        6000   a little-endian 64-bit number every 20 ms: 0, 1, 2, ...
+ *              stream   seqpacket
+ *   echo         1234        2234   sends back what it receives
+ *   discard      1235        2235   receives until the peer shuts down its side, then sends a receipt (below)
+ *   source       1236        2236   sends blocks (below) until the peer goes away
+ *   counter      5000        6000   of the host: a little-endian 64-bit number every 20 ms: 0, 1, 2, ...
  *
  * The types have ports of their own, because AF_VSOCK's table of bound ports does not tell them apart: a
  * second listener of another type gets EADDRINUSE. For the same reason a host can listen on its port 5000
  * with one type only; the seqpacket counter tries 6000 and 5000 in turn, so that either will do. A counter
- * that was connected once is not connected again: a lost connection must not go unnoticed.
+ * whose connection was lost is not connected again, lest that go unnoticed; one that the host closed begins
+ * anew.
  *
  * The source sends blocks of 4096 bytes, each one message on a seqpacket socket, all numbers little-endian:
  *
