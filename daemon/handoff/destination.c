@@ -533,10 +533,23 @@ int destination_build(struct handoff *h, struct failure *f)
 
 /* ---- commit ---- */
 
+/* `cont`, unless an earlier try has come so far: then there is no other RESUME to wait for. */
+static int start_guest(struct handoff *h, struct failure *f)
+{
+        struct qmp *q = h->destination.qmp;
+        _cleanup_json_ json_object *status = NULL;
+        uint64_t seen = qmp_event_count(q);
+        int r = h->recovering ? wait_qmp(h, q, "query-status", NULL, &status, f) : 0;
+
+        if (r < 0 || json_flag(status, "running"))
+                return r;
+        r = wait_qmp(h, q, "cont", NULL, NULL, f);
+        return r < 0 ? r : wait_event(h, q, "RESUME", seen, &h->resume_usec, f);
+}
+
 int destination_commit(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        uint64_t seen = 0;
         int r = 0;
 
         /* In this order: as long as it is traced it dies with us, and nothing is committed; once it is
@@ -549,11 +562,7 @@ int destination_commit(struct handoff *h, struct failure *f)
         h->committed = true;
         if (!d->qmp)
                 r = connect_destination(h, f);
-        if (r >= 0) {
-                seen = qmp_event_count(d->qmp);
-                r = wait_qmp(h, d->qmp, "cont", NULL, NULL, f);
-        }
         if (r >= 0)
-                r = wait_event(h, d->qmp, "RESUME", seen, &h->resume_usec, f);
+                r = start_guest(h, f);
         return r;
 }
