@@ -534,12 +534,12 @@ int destination_build(struct handoff *h, struct failure *f)
 /* ---- commit ---- */
 
 /* `cont`, unless an earlier try has come so far: then there is no other RESUME to wait for. */
-static int start_guest(struct handoff *h, struct failure *f)
+static int start_guest(struct handoff *h, bool again, struct failure *f)
 {
         struct qmp *q = h->destination.qmp;
         _cleanup_json_ json_object *status = NULL;
         uint64_t seen = qmp_event_count(q);
-        int r = h->recovering ? wait_qmp(h, q, "query-status", NULL, &status, f) : 0;
+        int r = again ? wait_qmp(h, q, "query-status", NULL, &status, f) : 0;
 
         if (r < 0 || json_flag(status, "running"))
                 return r;
@@ -550,6 +550,7 @@ static int start_guest(struct handoff *h, struct failure *f)
 int destination_commit(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
+        bool again = h->committed;
         int r = 0;
 
         /* In this order: as long as it is traced it dies with us, and nothing is committed; once it is
@@ -563,6 +564,6 @@ int destination_commit(struct handoff *h, struct failure *f)
         if (!d->qmp)
                 r = connect_destination(h, f);
         if (r >= 0)
-                r = start_guest(h, f);
+                r = start_guest(h, again, f);
         return r;
 }

@@ -132,6 +132,9 @@ int wait_look(struct handoff *h, struct failure *f);
 /* A QMP command and its reply. Takes @arguments over; @ret_result (may be NULL) is the caller's. */
 int wait_qmp(struct handoff *h, struct qmp *q, const char *command, json_object *arguments,
              json_object **ret_result, struct failure *f);
+/* The same with an fd for `getfd`. */
+int wait_qmp_fd(struct handoff *h, struct qmp *q, const char *command, json_object *arguments, int pass_fd,
+                json_object **ret_result, struct failure *f);
 /* The greeting, and the end of capabilities negotiation. */
 int wait_greeting(struct handoff *h, struct qmp *q, struct failure *f);
 /* An event named @name (that came after event number @after, 0: any). Its time stamp is in *ret_usec if asked

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/handoff/destination.h"
 #include "daemon/handoff/owner.h"
+#include "daemon/handoff/source.h"
 #include "daemon/log.h"
+#include "proto/handoff.h"
 
+#include <fcntl.h>
 #include <linux/vhost.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
@@ -70,14 +73,76 @@ static int remote_release(struct handoff *h, struct failure *f)
         return h->source.is_dead ? reclaim(h, f) : in_source(h, &call, 1, f);
 }
 
+/* Gives the source the open device on @fresh under the number of its old one, which it thereby closes. */
+static int exchange_device(struct handoff *h, int fresh, struct failure *f)
+{
+        struct source *s = &h->source;
+        struct injection calls[2] = {{.nr = SYS_dup3, .arguments = {0, (uint64_t)s->device_fd, O_CLOEXEC}},
+                                     INJECT_IOCTL(s->device_fd, VHOST_SET_OWNER)};
+        int number, r = source_reconnect(h, f);
+
+        if (r >= 0)
+                r = wait_qmp_fd(h, s->qmp, "getfd", qmp_arguments("fdname", "cprd", NULL), fresh, NULL, f);
+        if (r >= 0)
+                r = source_find_device(s, -1, s->device_fd, &number);
+        if (r == 0)
+                r = -ENODEV;
+        if (r < 0)
+                return failure_set(f, r, "cannot give the source a fresh device: %s", strerror(-r));
+        calls[0].arguments[0] = (uint64_t)number;
+        r = in_source(h, calls, ELEMENTSOF(calls), f);
+        wait_qmp(h, s->qmp, "closefd", qmp_arguments("fdname", "cprd", NULL), NULL, NULL);
+        return r;
+}
+
+/* The CID is taken until the last holder of the old device has let it go: cprd and systemd's fd store hold it
+ * too, and nothing tells when they have. */
+static int take_cid(struct handoff *h, struct failure *f)
+{
+        uint64_t cid = h->source.cid;
+
+        while (ioctl(h->device, VHOST_VSOCK_SET_GUEST_CID, &cid) < 0) {
+                int r = errno == EADDRINUSE ? wait_look(h, f) : -errno;
+
+                if (r < 0)
+                        return failure_set(f, r, "cannot take CID %u again: %s", h->source.cid, strerror(-r));
+                nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        }
+        return 0;
+}
+
+/* A device whose dead owner cannot be removed from it is lost, and the connections with it. The guest is not,
+ * and shall have new ones: its source gets another device in the place of the old one, with the same CID. */
+static int replace_device(struct handoff *h, struct failure *f)
+{
+        _cleanup_close_ int fresh = open(DEVICE_PATH, O_RDWR | O_CLOEXEC);
+        int r;
+
+        if (fresh < 0)
+                return failure_set(f, errno, "cannot open " DEVICE_PATH ": %s", strerror(errno));
+        log_warning(
+                "the device cannot be reclaimed on this kernel: its connections are lost; the source gets a fresh one");
+        r = exchange_device(h, fresh, f);
+        if (r < 0)
+                return r;
+        close_fd(h->device);
+        h->device = TAKE_FD(fresh);
+        link_tell(h, HANDOFF_DEVICE, 0, h->source.cid, h->device);
+        return take_cid(h, f);
+}
+
 static int remote_take_back(struct handoff *h, struct failure *f)
 {
         struct injection call = INJECT_IOCTL(h->source.device_fd, VHOST_SET_OWNER);
+        struct failure why = {};
         int r = source_owns(h, f);
 
         if (r != 0)
                 return r < 0 ? r : 0; /* it never came to the release */
-        return in_source(h, &call, 1, f);
+        r = in_source(h, &call, 1, &why);
+        if (r == -EBUSY)
+                return replace_device(h, f);
+        return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }
 
 /* Puts the destination's own stderr in the place of the log that it had until here. */
@@ -128,7 +193,10 @@ static int remote_give_up(struct handoff *h, struct failure *f)
                 return r;
         if (!h->source.is_dead && source_owns(h, NULL) > 0)
                 return 0;
-        return reclaim(h, f);
+        if (reclaim(h, NULL) < 0)
+                log_warning("the device of the dead destination cannot be reclaimed"); /* take_back has an
+                                                                                          answer */
+        return 0;
 }
 
 static int remote_is_claimed(struct handoff *h, struct failure *f)

@@ -177,7 +177,30 @@ json_object *qmp_greeting(struct qmp *q)
         return q->greeting;
 }
 
-int qmp_send(struct qmp *q, const char *command, json_object *arguments)
+/* Our commands are smaller than any socket buffer: a short write means that QEMU stopped reading. */
+static int send_line(struct qmp *q, const char *text, size_t size, int pass_fd)
+{
+        struct iovec iov[2] = {{(void *)text, size}, {(void *)"\n", 1}};
+        struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
+        union {
+                struct cmsghdr align;
+                char buffer[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        ssize_t n;
+
+        if (pass_fd >= 0) {
+                mh.msg_control = control.buffer;
+                mh.msg_controllen = sizeof(control.buffer);
+                control.align = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+                memcpy(CMSG_DATA(CMSG_FIRSTHDR(&mh)), &pass_fd, sizeof(int));
+        }
+        n = sendmsg(q->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n != (ssize_t)size + 1)
+                return qmp_fail(q, n < 0 ? -errno : -EPIPE);
+        return 0;
+}
+
+int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd)
 {
         _cleanup_json_ json_object *o = json_object_new_object();
         const char *text;
@@ -189,13 +212,7 @@ int qmp_send(struct qmp *q, const char *command, json_object *arguments)
         json_add_int(o, "id", ++q->sent);
         json_object_put(TAKE_PTR(q->reply));
         text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &size);
-        if (q->error)
-                return q->error;
-        /* Our commands are smaller than any socket buffer: a short write means that QEMU stopped reading. */
-        if (send(q->fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size ||
-            send(q->fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
-                return qmp_fail(q, errno ? -errno : -EPIPE);
-        return 0;
+        return q->error ? q->error : send_line(q, text, size, pass_fd);
 }
 
 int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)

@@ -117,16 +117,14 @@ int source_connect(struct handoff *h, struct failure *f)
         return s->version ? 0 : ask_version(h, f);
 }
 
-/* The source's fd of its vhost-vsock device: the one its command line names, or the only one. Returns how
- * many. */
-static int find_device(struct source *s, int vhostfd)
+int source_find_device(const struct source *s, int preferred, int except, int *ret_fd)
 {
         _cleanup_close_ int fd = openat(s->process.proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *entry;
         int n = 0;
 
-        s->device_fd = -1;
+        *ret_fd = -1;
         if (!dir)
                 return fd < 0 ? -errno : -ENOMEM;
         TAKE_FD(fd);
@@ -134,11 +132,11 @@ static int find_device(struct source *s, int vhostfd)
                 char target[64] = "";
 
                 if (readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1) < 0 ||
-                    !STREQ(target, DEVICE_PATH))
+                    !STREQ(target, DEVICE_PATH) || atoi(entry->d_name) == except)
                         continue;
                 n++;
-                if (s->device_fd < 0 || atoi(entry->d_name) == vhostfd)
-                        s->device_fd = atoi(entry->d_name);
+                if (*ret_fd < 0 || atoi(entry->d_name) == preferred)
+                        *ret_fd = atoi(entry->d_name);
         }
         closedir(dir);
         return n;
@@ -148,7 +146,7 @@ int source_take_custody(struct handoff *h, struct failure *f)
 {
         struct source *s = &h->source;
         json_object *fact;
-        int r = find_device(s, h->destination.facts.vhostfd);
+        int r = source_find_device(s, h->destination.facts.vhostfd, -1, &s->device_fd);
 
         if (r < 0)
                 return failure_set(f, r, "cannot list the fds of process %d: %s", s->process.pid,
@@ -358,8 +356,7 @@ static int end_migration(struct handoff *h, struct failure *f)
         return r < 0 ? r : wait_migration(h, h->source.qmp, status, reason, f);
 }
 
-/* The way back may have to make its own connection: the old one may be what failed. */
-static int reconnect(struct handoff *h, struct failure *f)
+int source_reconnect(struct handoff *h, struct failure *f)
 {
         if (h->source.is_dead)
                 return failure_set(f, ESRCH, "the source (process %d) has exited", h->source.process.pid);
@@ -371,7 +368,7 @@ static int reconnect(struct handoff *h, struct failure *f)
 
 int source_cancel(struct handoff *h, struct failure *f)
 {
-        int r = reconnect(h, f);
+        int r = source_reconnect(h, f);
 
         if (r >= 0)
                 r = end_migration(h, f);
@@ -392,7 +389,7 @@ int source_continue(struct handoff *h, struct failure *f)
         int r = destination_kill(h, f); /* before anything else: never two that run one guest */
 
         if (r >= 0)
-                r = reconnect(h, f);
+                r = source_reconnect(h, f);
         if (r < 0)
                 return r;
         seen = qmp_event_count(h->source.qmp);
@@ -420,8 +417,8 @@ int source_retire(struct handoff *h, struct failure *f)
 
         /* What it answers, and whether, does not matter: it has to go. */
         h->loaded = true;
-        if (!h->source.is_dead && reconnect(h, NULL) >= 0)
-                qmp_send(h->source.qmp, "quit", NULL);
+        if (!h->source.is_dead && source_reconnect(h, NULL) >= 0)
+                qmp_send(h->source.qmp, "quit", NULL, -EBADF);
         if (deadline > now_usec())
                 h->deadline = now_usec() + (deadline - now_usec()) / 2;
         r = h->source.is_dead ? 1 : wait_until(h, source_has_exited, NULL, NULL);

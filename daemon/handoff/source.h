@@ -10,6 +10,12 @@ int source_connect(struct handoff *h, struct failure *f);
 /* Finds its vhost-vsock device, takes custody of it (pidfd_getfd) and gives cprd its share. */
 int source_take_custody(struct handoff *h, struct failure *f);
 
+/* The same again if the connection has ended: on the way back the old one may be what failed. */
+int source_reconnect(struct handoff *h, struct failure *f);
+/* The source's fd of a vhost-vsock device: @preferred if that is one, else any but @except; -1: there is
+ * none. Returns how many there are. */
+int source_find_device(const struct source *s, int preferred, int except, int *ret_fd);
+
 /* The stages' functions; stages.c says what each is for. */
 int source_identify(struct handoff *h, struct failure *f);
 int source_forget(struct handoff *h, struct failure *f);

@@ -137,12 +137,18 @@ static int has_reply(struct handoff *h, void *userdata)
 int wait_qmp(struct handoff *h, struct qmp *q, const char *command, json_object *arguments,
              json_object **ret_result, struct failure *f)
 {
+        return wait_qmp_fd(h, q, command, arguments, -EBADF, ret_result, f);
+}
+
+int wait_qmp_fd(struct handoff *h, struct qmp *q, const char *command, json_object *arguments, int pass_fd,
+                json_object **ret_result, struct failure *f)
+{
         struct qmp_wait w = {.qmp = q, .f = f, .ret = ret_result};
         struct failure inner = {};
         int r;
 
         w.f = &inner;
-        r = qmp_send(q, command, arguments);
+        r = qmp_send(q, command, arguments, pass_fd);
         if (r >= 0)
                 r = wait_until(h, has_reply, &w, &inner);
         if (r < 0 && qmp_error(q))
