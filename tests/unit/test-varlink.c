@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The wire codec: what arrives in pieces, in bulk, and from somebody who means ill. */
+#include "proto/varlink.h"
+#include "test.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+static struct varlink *pair(int *ret_other)
+{
+        struct varlink *v;
+        int fds[2];
+
+        EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+        EXPECT_INT(varlink_new(fds[0], &v), 0);
+        *ret_other = fds[1];
+        return v;
+}
+
+static void put(int fd, const char *bytes, size_t size)
+{
+        EXPECT_INT(send(fd, bytes, size, MSG_NOSIGNAL), size);
+}
+
+static void in_pieces(void)
+{
+        static const char text[] = "{\"method\":\"a.B\",\"parameters\":{\"x\":1}}";
+        _cleanup_(varlink_freep) struct varlink *v = NULL;
+        _cleanup_close_ int other = -EBADF;
+        _cleanup_json_ json_object *o = NULL;
+
+        v = pair(&other);
+        EXPECT_INT(varlink_fill(v, NULL), -EAGAIN);
+        for (size_t i = 0; i < sizeof(text); i++) {
+                EXPECT_INT(varlink_next(v, &o, NULL), 0);
+                put(other, text + i, 1);
+                EXPECT_INT(varlink_fill(v, NULL), 1);
+        }
+        EXPECT_INT(varlink_next(v, &o, NULL), 1);
+        EXPECT_STR(json_str(o, "method"), "a.B");
+        EXPECT_INT(json_int(json_obj(o, "parameters"), "x", 0), 1);
+        other = close_fd(other);
+        EXPECT_INT(varlink_fill(v, NULL), 0);
+}
+
+static void several_at_once(void)
+{
+        static const char text[] = "{\"a\":1}\0{\"a\":2}\0{\"a\":3";
+        _cleanup_(varlink_freep) struct varlink *v = NULL;
+        _cleanup_close_ int other = -EBADF;
+        json_object *o;
+
+        v = pair(&other);
+        put(other, text, sizeof(text) - 1);
+        EXPECT_INT(varlink_fill(v, NULL), 1);
+        for (int i = 1; i <= 2; i++) {
+                EXPECT_INT(varlink_next(v, &o, NULL), 1);
+                EXPECT_INT(json_int(o, "a", 0), i);
+                json_object_put(o);
+        }
+        EXPECT_INT(varlink_next(v, &o, NULL), 0);
+        put(other, "}", 2);
+        EXPECT_INT(varlink_fill(v, NULL), 1);
+        EXPECT_INT(varlink_next(v, &o, NULL), 1);
+        EXPECT_INT(json_int(o, "a", 0), 3);
+        json_object_put(o);
+}
+
+static void expect_bad(const char *bytes, size_t size, const char *why)
+{
+        _cleanup_(varlink_freep) struct varlink *v = NULL;
+        _cleanup_close_ int other = -EBADF;
+        struct failure f = {};
+        json_object *o;
+
+        v = pair(&other);
+        put(other, bytes, size);
+        EXPECT_INT(varlink_fill(v, &f), 1);
+        if (varlink_next(v, &o, &f) != -EBADMSG)
+                FAIL("\"%s\" was taken", bytes);
+        if (!strstr(f.what, why))
+                FAIL("\"%s\" does not say \"%s\"", f.what, why);
+}
+
+#define EXPECT_BAD(text, why) expect_bad(text, sizeof(text), why)
+
+static void malformed(void)
+{
+        EXPECT_BAD("", "not JSON");
+        EXPECT_BAD("{", "not JSON");
+        EXPECT_BAD("[]", "not a JSON object");
+        EXPECT_BAD("1", "not JSON"); /* a number has no end of its own */
+        EXPECT_BAD("null", "not JSON");
+        EXPECT_BAD("{} {}", "not JSON");
+        EXPECT_BAD("{\"a\":\"\xff\"}", "not JSON");
+        EXPECT_BAD("{\"a\":1,}", "not JSON");
+        EXPECT_BAD("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+                   "not JSON");
+}
+
+static void too_long(void)
+{
+        _cleanup_(varlink_freep) struct varlink *v = NULL;
+        _cleanup_close_ int other = -EBADF;
+        char chunk[8192];
+        json_object *o;
+        size_t sent = 0;
+        int r = 0;
+
+        memset(chunk, ' ', sizeof(chunk));
+        v = pair(&other);
+        while (r == 0 && sent < 2 * VARLINK_MESSAGE_MAX) {
+                put(other, chunk, sizeof(chunk));
+                sent += sizeof(chunk);
+                EXPECT_INT(varlink_fill(v, NULL), 1);
+                r = varlink_next(v, &o, NULL);
+        }
+        EXPECT_INT(r, -EBADMSG);
+        EXPECT(sent <= VARLINK_MESSAGE_MAX + 2 * sizeof(chunk));
+}
+
+/* A whole message through both sides, larger than the socket takes at once, with an fd. */
+static void large_with_fd(void)
+{
+        _cleanup_(varlink_freep) struct varlink *v = NULL, *w = NULL;
+        _cleanup_json_ json_object *o = json_object_new_object(), *got = NULL;
+        _cleanup_free_ char *text = malloc(700001);
+        int other, fd, flags, pipe_fds[2], r;
+        char c;
+
+        memset(text, 'x', 700000);
+        text[700000] = '\0';
+        json_add_str(o, "text", text);
+        v = pair(&other);
+        EXPECT_INT(varlink_new(other, &w), 0);
+        EXPECT(pipe(pipe_fds) == 0);
+        EXPECT_INT(varlink_queue(v, o, pipe_fds[1]), 0);
+        close(pipe_fds[1]);
+        EXPECT_INT(varlink_flush(v), 1);
+        do {
+                r = varlink_fill(w, NULL);
+                EXPECT(r == 1 || r == -EAGAIN);
+                EXPECT(varlink_flush(v) >= 0);
+                r = varlink_next(w, &got, NULL);
+                EXPECT(r >= 0);
+        } while (r == 0);
+        EXPECT_STR(json_str(got, "text"), text);
+        fd = varlink_take_fd(w);
+        EXPECT(fd >= 0);
+        flags = fcntl(fd, F_GETFD);
+        EXPECT(flags & FD_CLOEXEC);
+        EXPECT_INT(varlink_take_fd(w), -ENOENT);
+        EXPECT_INT(write(fd, "!", 1), 1);
+        EXPECT_INT(read(pipe_fds[0], &c, 1), 1);
+        /* The sender keeps no copy: this was the last writer. */
+        close(fd);
+        EXPECT_INT(read(pipe_fds[0], &c, 1), 0);
+        close(pipe_fds[0]);
+}
+
+/* Somebody who sends fds without end gets cut off, and what came is closed. */
+static void too_many_fds(void)
+{
+        _cleanup_(varlink_freep) struct varlink *v = NULL, *w = NULL;
+        _cleanup_json_ json_object *o = json_object_new_object();
+        int other, pipe_fds[2], r = 1;
+        char c;
+
+        v = pair(&other);
+        EXPECT_INT(varlink_new(other, &w), 0);
+        EXPECT(pipe2(pipe_fds, O_NONBLOCK) == 0);
+        for (int i = 0; i <= VARLINK_FDS_MAX; i++) {
+                EXPECT_INT(varlink_queue(v, o, pipe_fds[1]), 0);
+                EXPECT_INT(varlink_flush(v), 0);
+        }
+        close(pipe_fds[1]);
+        for (int i = 0; i <= VARLINK_FDS_MAX && r == 1; i++)
+                r = varlink_fill(w, NULL);
+        EXPECT_INT(r, -EBADMSG);
+        w = varlink_free(w);
+        EXPECT_INT(read(pipe_fds[0], &c, 1), 0);
+        close(pipe_fds[0]);
+}
+
+static void slow_reader(void)
+{
+        _cleanup_(varlink_freep) struct varlink *v = NULL;
+        _cleanup_close_ int other = -EBADF;
+        _cleanup_json_ json_object *o = json_object_new_object();
+        _cleanup_free_ char *text = calloc(1, 600001);
+        int r = 0, n = 0;
+
+        memset(text, 'x', 600000);
+        json_add_str(o, "text", text);
+        v = pair(&other);
+        while (r == 0 && n++ < 100)
+                r = varlink_queue(v, o, -EBADF);
+        EXPECT_INT(r, -ENOBUFS);
+        other = close_fd(other);
+        EXPECT(varlink_flush(v) < 0);
+}
+
+static void shapes(void)
+{
+        _cleanup_json_ json_object *call = varlink_call("a.B", NULL, true),
+                                   *reply = varlink_reply(NULL, true),
+                                   *last = varlink_reply(json_object_new_object(), false),
+                                   *error = varlink_error("a.E", NULL);
+
+        EXPECT_STR(json_object_to_json_string_ext(call, JSON_C_TO_STRING_PLAIN),
+                   "{\"method\":\"a.B\",\"more\":true}");
+        EXPECT_STR(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN),
+                   "{\"parameters\":{},\"continues\":true}");
+        EXPECT_STR(json_object_to_json_string_ext(last, JSON_C_TO_STRING_PLAIN), "{\"parameters\":{}}");
+        EXPECT_STR(json_object_to_json_string_ext(error, JSON_C_TO_STRING_PLAIN),
+                   "{\"error\":\"a.E\",\"parameters\":{}}");
+}
+
+int main(void)
+{
+        TEST(in_pieces);
+        TEST(several_at_once);
+        TEST(malformed);
+        TEST(too_long);
+        TEST(large_with_fd);
+        TEST(too_many_fds);
+        TEST(slow_reader);
+        TEST(shapes);
+        return 0;
+}
