@@ -107,12 +107,11 @@ static int rest(struct stress *stress, struct vmm *vmm)
 
 int stress_machine(struct stress *stress, int channel, int next, bool may_die, uint64_t seed)
 {
+        _cleanup_(vmm_freep) struct vmm *vmm = NULL;
         struct dice dice = {seed};
 
+        EXPECT_OK(vmm_receive(channel, &vmm));
         for (;;) {
-                _cleanup_(vmm_freep) struct vmm *vmm = NULL;
-
-                EXPECT_OK(vmm_receive(channel, &vmm));
                 if (start_guest(vmm, &dice))
                         return 1;
                 run_guest(stress, vmm, &dice);
@@ -125,6 +124,8 @@ int stress_machine(struct stress *stress, int channel, int next, bool may_die, u
                 EXPECT_OK(vmm_release(vmm));
                 COUNT(stress->handovers);
                 EXPECT_OK(vmm_send(vmm, next));
+                vmm_park(vmm);
+                EXPECT_OK(vmm_receive_parked(channel, vmm));
         }
 }
 

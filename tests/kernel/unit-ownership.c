@@ -141,6 +141,46 @@ static int cid_stays_taken(uint32_t cid)
         return 0;
 }
 
+/* Sends until told to stop; every send must find the device. */
+static int send_without_end(struct host_stream *s, int stop)
+{
+        eventfd_t value;
+
+        while (eventfd_read(stop, &value) < 0) {
+                ssize_t n = host_send(s, 1);
+
+                if (n < 0 && n != -EAGAIN)
+                        FAIL("send: %s", strerror(-n));
+                test_sleep(100);
+        }
+        return 0;
+}
+
+/* What the new owner does at each hand-over: no sender may look for the CID just when it is not there. */
+static int cid_is_set_again(uint32_t cid)
+{
+        _cleanup_(vmm_freep) struct vmm *vmm = NULL;
+        _cleanup_close_ int fd = -EBADF, stop = eventfd(0, EFD_NONBLOCK);
+        struct host_stream s;
+        int status;
+        pid_t pid;
+
+        if (test_guest(cid, &vmm) || unit_connect(vmm, SOCK_STREAM, VMM_PORT_SINK, &fd, &s))
+                return 1;
+        pid = fork();
+        EXPECT(pid >= 0);
+        if (pid == 0)
+                _exit(send_without_end(&s, stop));
+        for (int i = 0; i < 50; i++) {
+                EXPECT_OK(vmm_set_cid(vmm, cid));
+                vmm_pump_wait(vmm, 1);
+        }
+        EXPECT_OK(eventfd_write(stop, 1));
+        EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+        EXPECT_NO_COMPLAINT(vmm);
+        return 0;
+}
+
 static int no_connection_is_reset(uint32_t cid)
 {
         _cleanup_(vmm_freep) struct vmm *vmm = NULL;
@@ -267,5 +307,6 @@ const struct unit_case unit_ownership[] = {
         {"released_twice", 8, released_twice},
         {"works_while_running", 8, works_while_running},
         {"between_processes", 11, between_processes},
+        {"cid_is_set_again", 11, cid_is_set_again},
         {},
 };

@@ -140,34 +140,72 @@ static void init_machine(void)
         setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/* Sets PARAMETER=VALUE of a module, as in "vhost.fork_from_owner_default=0". Returns false if it is none. */
-static bool set_parameter(const char *word)
+static bool same_value(const char *is, const char *wanted)
 {
-        char module[64], parameter[64], value[64], path[256];
+        return STREQ(is, wanted) || (STREQ(is, "N") && STREQ(wanted, "0")) ||
+               (STREQ(is, "Y") && STREQ(wanted, "1"));
+}
+
+/* MODULE.PARAMETER=VALUE was on the kernel's command line, which ignores what it does not know: did it take
+ * effect? Returns false if @word is not of that form. */
+static bool is_parameter(const char *word, bool *ret_right)
+{
+        char module[64], parameter[64], value[64], path[256], is[64] = "missing";
+        _cleanup_fclose_ FILE *f = NULL;
 
         if (sscanf(word, "%63[^.=].%63[^=]=%63s", module, parameter, value) != 3)
                 return false;
         snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module, parameter);
-        write_file(path, value);
+        f = fopen(path, "re");
+        if (f && fscanf(f, "%63s", is) != 1)
+                is[0] = '\0';
+        *ret_right = same_value(is, value);
+        if (!*ret_right)
+                fprintf(stderr, "init: this kernel's parameter %s.%s is %s, not %s\n", module, parameter, is,
+                        value);
         return true;
+}
+
+/* Copies the kernel's log to /kmsg as it comes: a machine that hangs has left at least that. */
+static pid_t start_logger(void)
+{
+        char record[8192];
+        pid_t pid = fork();
+        int from, to;
+
+        if (pid != 0)
+                return pid;
+        from = open("/dev/kmsg", O_RDONLY | O_CLOEXEC);
+        to = open("/kmsg", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        for (;;) {
+                ssize_t n = read(from, record, sizeof(record));
+
+                if (n < 0 && errno != EPIPE) /* EPIPE: records were overwritten before we came */
+                        _exit(1);
+                if (n > 0 && write(to, record, n) < 0)
+                        _exit(1);
+        }
 }
 
 /* init [MODULE.PARAMETER=VALUE…] COMMAND…: leaves the exit code in /verdict and switches the machine off. */
 static void run_init(int argc, char **argv)
 {
         char verdict[32];
+        bool right = true, one = true;
         int status = -1;
         pid_t pid;
 
         init_machine();
-        for (; argc > 0 && set_parameter(argv[0]); argc--, argv++)
-                ;
+        start_logger();
+        for (; argc > 0 && is_parameter(argv[0], &one); argc--, argv++)
+                right = right && one;
         pid = fork();
         if (pid == 0)
-                _exit(argc > 0 ? run_command(argc, argv) : usage());
+                _exit(!right ? 2 : argc > 0 ? run_command(argc, argv) : usage());
         for (pid_t dead = 0; pid > 0 && dead != pid;)
                 dead = waitpid(-1, &status, 0);
         snprintf(verdict, sizeof(verdict), "%d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 255);
+        test_sleep(100000); /* for the logger, and for splats that come late */
         write_file("/verdict", verdict);
         sync();
         reboot(RB_POWER_OFF);

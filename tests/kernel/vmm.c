@@ -385,7 +385,8 @@ int vmm_send(struct vmm *vmm, int socket_fd)
         return sendmsg(socket_fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-int vmm_receive(int socket_fd, struct vmm **ret_vmm)
+/* Both fds are the caller's. */
+static int receive_fds(int socket_fd, int *ret_device, int *ret_memory)
 {
         int fds[2];
         char byte;
@@ -413,7 +414,40 @@ int vmm_receive(int socket_fd, struct vmm **ret_vmm)
             control.header.cmsg_type != SCM_RIGHTS || control.header.cmsg_len != CMSG_LEN(sizeof(fds)))
                 return -EBADMSG;
         memcpy(fds, CMSG_DATA(&control.header), sizeof(fds));
-        return vmm_adopt(fds[0], fds[1], ret_vmm);
+        *ret_device = fds[0];
+        *ret_memory = fds[1];
+        return 0;
+}
+
+int vmm_receive(int socket_fd, struct vmm **ret_vmm)
+{
+        int device, memory, r;
+
+        r = receive_fds(socket_fd, &device, &memory);
+        return r < 0 ? r : vmm_adopt(device, memory, ret_vmm);
+}
+
+void vmm_park(struct vmm *vmm)
+{
+        close_eventfds(vmm);
+        vmm->device_fd = close_fd(vmm->device_fd);
+}
+
+int vmm_receive_parked(int socket_fd, struct vmm *vmm)
+{
+        _cleanup_close_ int device = -EBADF, memory = -EBADF;
+        struct stat mine, theirs;
+        int r;
+
+        r = receive_fds(socket_fd, &device, &memory);
+        if (r < 0)
+                return r;
+        if (fstat(vmm->memory_fd, &mine) < 0 || fstat(memory, &theirs) < 0)
+                return -errno;
+        if (mine.st_dev != theirs.st_dev || mine.st_ino != theirs.st_ino)
+                return -EBADMSG;
+        vmm->device_fd = TAKE_FD(device);
+        return 0;
 }
 
 /* ---- running the guest ---- */

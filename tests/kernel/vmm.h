@@ -99,6 +99,11 @@ int vmm_give(struct vmm *vmm); /* stop, release */
 int vmm_send(struct vmm *vmm, int socket_fd);
 int vmm_receive(int socket_fd, struct vmm **ret_vmm);
 
+/* For processes that hand one guest to and fro: closes the device and the eventfds but keeps the memory
+ * mapped, until vmm_receive_parked() gets the same guest again. EBADMSG: it is another. */
+void vmm_park(struct vmm *vmm);
+int vmm_receive_parked(int socket_fd, struct vmm *vmm);
+
 /* Borrowed fds. The call fds become readable when the kernel used a buffer; -EBADF before vmm_configure(). */
 int vmm_device_fd(const struct vmm *vmm);
 int vmm_memory_fd(const struct vmm *vmm);
