@@ -18,7 +18,7 @@ from pathlib import Path
 SPLAT = re.compile(r"\b(BUG|WARNING|KASAN|UBSAN|KCSAN|Oops|Kernel panic|general protection fault)\b[:, ]"
                    r"|possible recursive locking|circular locking dependency|suspicious RCU usage"
                    r"|inconsistent lock state|INFO: (task .* blocked|rcu.*(stall|detected))"
-                   r"|refcount_t: |list_(add|del) corruption|unreferenced object|segfault at")
+                   r"|refcount_t: |list_(add|del) corruption|unreferenced object")
 SPLAT_LINES = 60
 GONE = re.compile(r"^reboot: (Power down|System halted|Restarting system)")
 
