@@ -400,8 +400,8 @@ class VM:
                 read_process(pid, "comm").startswith("qemu-system")]
 
     def handoff(self, qemu=None, *options):
-        arguments = ["--qemu", binary(qemu)] if qemu else []
-        result = cprctl("handoff", self.name, *arguments, *options)
+        """Without cprd's default budget for the pause, which a busy machine's lab can use up."""
+        result = cprctl("handoff", self.name, *self.destination(qemu), "--max-pause", "20s", *options)
         self.note(result)
         return result
 
@@ -413,10 +413,13 @@ class VM:
         expect_equal(self.processes(), [self.pid], f"QEMUs of {self.name}")
 
     def begin_handoff(self, qemu=None, *options):
-        return Handoff(self.name, *(["--qemu", binary(qemu)] if qemu else []), *options)
+        return Handoff(self.name, *self.destination(qemu), "--max-pause", "20s", *options)
+
+    def destination(self, qemu):
+        return ["--qemu", binary(qemu)] if qemu else []
 
     def check(self, qemu=None):
-        return cprctl("check", self.name, *(["--qemu", binary(qemu)] if qemu else []))
+        return cprctl("check", self.name, *self.destination(qemu))
 
     def qmp(self):
         return Qmp(self.qmp_path)

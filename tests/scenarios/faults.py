@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the scenarios of failure are written with: the kill matrix's cells, what each must end in, and its table.
+
+A cell is a stage of a handoff, a point before or after it, and an action: what breaks there. The stages are those
+of the stage table itself. What a cell must end in follows from three facts only: whether the guest has been touched
+at that point, whether its state has reached the destination, whether the handoff is committed.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from lab import VM, Result, cprctl, binary, expect, expect_equal, report, start_cprctl, test, wait_until
+
+STAGE_TABLE = Path("/src/daemon/handoff/stages.c")
+CONFIG = Path("/etc/cprd/cprd.conf")
+ACTIONS = ["fail", "hang", "kill-helper", "kill-cprd", "kill-both", "kill-destination", "exit-destination",
+           "kill-source", "close-qmp"]
+QEMU = "11.1.3"
+LOAD = ("echo", "counter", "source")
+
+# The deadline of a stage that is to hang: a busy lab needs some time for the stage itself.
+HANG_SECONDS = 4
+GRACE_SECONDS = 5
+# Of one that goes on after its fault, through all the stages that are left. Generous: the lab has one CPU.
+FORWARD_SECONDS = 40
+# Only so that a handoff that hangs fails its cell instead of the whole file.
+LIMIT_SECONDS = 60
+
+GONE = "gone"
+WORDS = {"updated": "updated", "refused": "refused", "still_on_source": "source", "needs_operator": "OPERATOR"}
+
+
+def stage_table():
+    """(name, whether it has an undo, deadline in seconds) of each stage, in order."""
+    table = re.search(r"static const struct stage stages\[\] = \{(.*?)\n\};", STAGE_TABLE.read_text(), re.S)
+    stages = re.findall(r'\{"(\w+)", \w+, (\w+), (\d+) \* MS\}', table[1])
+    expect(len(stages) > 5, f"no stage table found in {STAGE_TABLE}")
+    return [(name, undo != "NULL", int(milliseconds) / 1000) for name, undo, milliseconds in stages]
+
+
+STAGES = [name for name, _, _ in stage_table()]
+UNDO_STAGES = [name for name, has_undo, _ in stage_table() if has_undo]
+DEADLINES = {name: seconds for name, _, seconds in stage_table()}
+
+
+@contextlib.contextmanager
+def configured(**members):
+    """cprd restarted with this configuration, and with its own one again in the end."""
+    try:
+        CONFIG.parent.mkdir(exist_ok=True)
+        CONFIG.write_text(json.dumps(members))
+        subprocess.run(["systemctl", "restart", "cprd.service"], check=True)
+        yield
+    finally:
+        CONFIG.unlink()
+        subprocess.run(["systemctl", "restart", "cprd.service"], check=True)
+
+
+def short_deadline(stage):
+    """For a stage that is to hang; what has to do its work keeps its own."""
+    return configured(deadlines={stage: HANG_SECONDS * 1000000})
+
+
+# ---- a handoff with faults ----
+
+def records(vm):
+    return cprctl("history", vm.name).last.get("records") or []
+
+
+def record_of(vm, known, seconds):
+    """The record that was not there before; cprctl itself may have lost its cprd before it knew the id."""
+    def fresh():
+        return [r for r in records(vm) if r["id"] not in known]
+    found = wait_until(fresh, seconds)
+    expect(found, f"no record within {seconds:.0f} s")
+    return found[0]
+
+
+def seconds_before(replies, stage):
+    """How long the handoff took to come to this stage, as far as cprctl was told."""
+    progress = (reply.get("progress") or {} for reply in replies)
+    return next((p["since"] / 1e6 for p in progress if p.get("stage") == stage and not p["undo"]), 0.0)
+
+
+def handoff_with(vm, *faults, qemu=QEMU, options=(), since=None):
+    """Returns the record, and how long the call took, in seconds, from the beginning of the stage `since` on. The
+    record is the one that History has."""
+    known = {r["id"] for r in records(vm)}
+    started = time.monotonic()
+    orders = [word for fault in faults for word in ("--fault", fault)]
+    process = start_cprctl("handoff", vm.name, "--qemu", binary(qemu), *orders, *options)
+    try:
+        process.wait(LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"no end within {LIMIT_SECONDS} s") from None
+    result = Result(process)
+    record = record_of(vm, known, LIMIT_SECONDS)
+    seconds = time.monotonic() - started
+    if result.record:
+        expect_equal(result.record["id"], record["id"], "record that cprctl shows")
+    return record, seconds - seconds_before(result.replies, since)
+
+
+# ---- what must come of it ----
+
+class Cell:
+    def __init__(self, stage, when, action):
+        self.stage, self.when, self.action = stage, when, action
+        self.at = 2 * STAGES.index(stage) + (when == "after")
+
+    @property
+    def name(self):
+        return f"{self.stage}:{self.when}={self.action}"
+
+    def limit(self):
+        """In seconds, from the beginning of the stage on."""
+        if self.expected()[0] == "updated":
+            return FORWARD_SECONDS
+        return (HANG_SECONDS if self.action == "hang" else DEADLINES[self.stage]) + GRACE_SECONDS
+
+    def since(self, stage, when):
+        return self.at >= 2 * STAGES.index(stage) + (when == "after")
+
+    def expected(self):
+        """(outcome, where the guest is afterwards); a set of outcomes where both are right, for it is a race."""
+        untouched = not self.since("check", "after")
+        committed = self.since("commit", "after")
+        if self.action in ("fail", "hang"):
+            untouched = not self.since("launch", "before")
+            return ("updated" if committed else "refused" if untouched else "still_on_source"), "alive"
+        if self.action in ("kill-helper", "kill-both"):
+            return ("updated" if committed else "still_on_source"), "alive"
+        if self.action == "kill-cprd":
+            return "updated", "alive"
+        if self.action in ("kill-destination", "exit-destination"):
+            return self.expected_without_destination(committed)
+        if self.action == "kill-source":
+            if self.since("load", "after"):
+                return "updated", "alive"
+            return ("refused" if untouched else "still_on_source"), GONE
+        # close-qmp: what is told to QEMU after the commit's point is told again on a new connection.
+        if not self.since("identify", "after") or self.since("commit", "before"):
+            return "updated", "alive"
+        return ("refused" if untouched else "still_on_source"), "alive"
+
+    def expected_without_destination(self, committed):
+        if not self.since("launch", "after"):
+            return "updated", "alive"
+        if committed:
+            return "updated", GONE
+        return "still_on_source", "alive"
+
+
+def is_alive(vm):
+    return bool(vm.processes())
+
+
+def check_end(vm, record, expected, where):
+    """Outcome, and at most one QEMU, which is the one that the record tells of."""
+    expect_equal(record["outcome"], expected, f"outcome (stage {record.get('stage')}: {record.get('reason')})")
+    if expected != "updated":
+        expect(record.get("reason"), "the record gives no reason")
+    if expected == "updated":
+        vm.pid = record["destination"]["pid"]
+    wanted = [] if where == GONE else [vm.pid]
+    wait_until(lambda: vm.processes() == wanted)
+    expect_equal(vm.processes(), wanted, f"QEMUs of {vm.name}")
+
+
+def check_connections(vm, load, record):
+    load.check()
+    expect(not record.get("lost"), f"{record.get('lost')} connections lost by the host's list")
+    expect_equal(vm.resets(), [], "resets in the guest's log")
+
+
+class Bench:
+    """A VM under load that is replaced when a cell has ended it, or has failed on it."""
+
+    def __init__(self, kinds=LOAD):
+        self.kinds, self.vm, self.load = kinds, None, None
+
+    def ready(self):
+        if not self.vm:
+            self.vm = VM(QEMU)
+            self.load = contextlib.ExitStack()
+            self.traffic = self.load.enter_context(self.vm.traffic(*self.kinds))
+            wait_until(lambda: all(c.bytes for c in self.traffic.clients), 20)
+        return self.vm, self.traffic
+
+    def finish(self):
+        """The bytes of the whole life of this VM, the guest's receipts included."""
+        if self.vm and is_alive(self.vm):
+            self.traffic.finish()
+
+    def close(self):
+        if self.vm:
+            for client in self.traffic.clients if not is_alive(self.vm) else []:
+                client.errors.append("its VM is gone")  # That its connection is lost is no news then.
+            self.vm.stop()
+            self.load.close()
+            self.vm = None
+
+
+def run_cell(bench, faults, expected, where, limit, since=None, last_check=check_connections):
+    """One cell on the VM of the bench: its end, its time, its connections, and the next handoff."""
+    vm, load = bench.ready()
+    record, seconds = handoff_with(vm, *faults, since=since)
+    check_end(vm, record, expected, where)
+    expect(seconds <= limit, f"took {seconds:.1f} s of {limit} s")
+    if where != GONE:
+        last_check(vm, load, record)
+        handoff_with_success(vm, load)
+    return record, seconds
+
+
+def handoff_with_success(vm, load):
+    record, _ = handoff_with(vm)
+    expect_equal(record["outcome"], "updated",
+                 f"outcome of the next handoff (stage {record.get('stage')}: {record.get('reason')})")
+    vm.pid = record["destination"]["pid"]
+    load.check()
+
+
+# ---- the table ----
+
+class Table:
+    """What `make` shows of lines that begin with a bar is the line itself."""
+
+    def __init__(self, title, columns):
+        self.title, self.columns, self.rows = title, columns, {}
+
+    def put(self, row, column, text):
+        self.rows.setdefault(row, {})[column] = text
+
+    def print(self):
+        widths = [max(len(c), *(len(cells.get(c, "-")) for cells in self.rows.values())) for c in self.columns]
+        first = max(len(self.title), *map(len, self.rows))
+
+        def line(head, cells):
+            print(f"| {head:<{first}} | " + " | ".join(f"{c:<{w}}" for c, w in zip(cells, widths)) + " |", flush=True)
+
+        line(self.title, self.columns)
+        line("-" * first, ["-" * w for w in widths])
+        for row, cells in self.rows.items():
+            line(row, [cells.get(c, "-") for c in self.columns])
+
+
+def summary(record, seconds, where):
+    return f"{WORDS[record['outcome']]}{', no VM' if where == GONE else ''} {seconds:.1f} s"
+
+
+def run_matrix(cells, title="stage"):
+    """All cells, a test for each, and the table of them."""
+    table = Table(title, [a for a in ACTIONS if any(c.action == a for c in cells)])
+    bench = Bench()
+    for cell in cells:
+        with short_deadline(cell.stage) if cell.action == "hang" else contextlib.nullcontext():
+            run_matrix_cell(bench, cell, table)
+    with test("no byte lost, doubled or out of order"):
+        bench.finish()
+    bench.close()
+    table.print()
+
+
+def run_matrix_cell(bench, cell, table):
+    expected, where = cell.expected()
+    row = f"{cell.stage}:{cell.when}"
+    table.put(row, cell.action, "FAILED")
+    bench.ready()  # Before the test, whose time is then the cell's.
+    with test(cell.name) as t:
+        record, seconds = run_cell(bench, [cell.name], expected, where, cell.limit(), cell.stage)
+        text = summary(record, seconds, where)
+        t.measured(text)
+        table.put(row, cell.action, text)
+    if where == GONE or table.rows[row][cell.action] == "FAILED":
+        bench.close()
