@@ -19,10 +19,11 @@ struct daemon {
         struct server *server;
         struct helpers *helpers;
 
-        /* How a cprd-handoff is started and killed: its unit, over sd-bus (units.h). Tests have another way.
-         * Starting replaces whatever is left of an earlier one; both return at once. */
+        /* How a cprd-handoff is started, killed, and asked for: its unit, over sd-bus (units.h). Tests have
+         * another way. Starting replaces whatever is left of an earlier one; all return at once. */
         int (*helper_start)(struct daemon *d, const char *id, struct failure *f);
         int (*helper_kill)(struct daemon *d, const char *id);
+        int (*helper_look)(struct daemon *d, const char *id);
         struct units *units;
 };
 

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #define TRIES_MAX         3
-#define ORPHAN_WAIT_USEC  (3 * USEC_PER_SEC)  /* cprd-handoff connects again by itself */
+#define ORPHAN_WAIT_USEC  (10 * USEC_PER_SEC) /* cprd-handoff connects again by itself, if it runs */
 #define HELLO_WAIT_USEC   (15 * USEC_PER_SEC) /* between the start of its unit and its HELLO */
 #define RETRY_WAIT_USEC   (50 * USEC_PER_MSEC)
 #define GOODBYE_WAIT_USEC (5 * USEC_PER_SEC) /* between the record and DONE */
@@ -65,6 +65,7 @@ static void handoff_free(struct handoff *h)
         json_object_put(h->order);
         json_object_put(h->findings);
         json_object_put(h->facts);
+        json_object_put(h->stages);
         json_object_put(h->record);
         free(h);
 }
@@ -80,6 +81,7 @@ static struct handoff *handoff_alloc(struct daemon *d, const char *id)
         snprintf(h->custody.id, sizeof(h->custody.id), "%s", id);
         h->findings = json_object_new_array();
         h->facts = json_object_new_object();
+        h->stages = json_object_new_array();
         return h;
 }
 
@@ -227,16 +229,13 @@ void observer_remove(struct observer *o)
         o->handoff = NULL;
 }
 
-/* Qemu of io.cprd.varlink, from a fact; NULL where there is none yet. */
-static json_object *about_qemu(json_object *fact, int64_t pid)
+/* Qemu of io.cprd.varlink, from a fact where there is one already. */
+static json_object *about_qemu(json_object *fact, int64_t pid, const char *binary)
 {
-        json_object *o;
+        json_object *o = json_object_new_object();
 
-        if (!fact)
-                return NULL;
-        o = json_object_new_object();
         json_add_int(o, "pid", json_int(fact, "pid", pid));
-        json_add_str(o, "binary", json_str(fact, "binary") ?: "");
+        json_add_str(o, "binary", json_str(fact, "binary") ?: binary);
         json_add_str(o, "version", json_str(fact, "version"));
         json_add_str(o, "machine", json_str(fact, "machine"));
         return o;
@@ -248,8 +247,9 @@ json_object *handoff_about(const struct handoff *h)
         static const char *const numbers[] = {"cid", "connections", "pause"};
         json_object *o = json_object_new_object();
 
-        json_add(o, "source", about_qemu(source, json_int(h->order, "pid", 0)));
-        json_add(o, "destination", about_qemu(destination, 0));
+        json_add(o, "source", about_qemu(source, json_int(h->order, "pid", 0), ""));
+        json_add(o, "destination",
+                 about_qemu(destination, 0, json_str(h->order, "binary") ?: json_str(source, "binary") ?: ""));
         for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
                 int64_t n = json_int(h->facts, numbers[i], json_int(source, numbers[i], -1));
 
@@ -270,12 +270,24 @@ static void notify_progress(struct handoff *h, json_object *progress)
         }
 }
 
+static void add_time(struct handoff *h, const char *stage, int64_t elapsed)
+{
+        json_object *o = json_object_new_object();
+
+        json_add_str(o, "stage", stage);
+        json_add_int(o, "elapsed", elapsed);
+        json_object_array_add(h->stages, o);
+}
+
 static void take_progress(struct handoff *h, json_object *progress)
 {
         const char *stage = json_str(progress, "stage");
+        int64_t elapsed = json_int(progress, "elapsed", -1);
 
         if (!stage)
                 return;
+        if (elapsed >= 0 && !json_flag(progress, "undo"))
+                add_time(h, stage, elapsed);
         snprintf(h->stage, sizeof(h->stage), "%s", stage);
         if (STREQ(stage, "commit") && !json_flag(progress, "undo"))
                 h->committed = true;
@@ -318,12 +330,35 @@ static json_object *record_make(struct handoff *h, const char *outcome, const ch
         json_add(o, "source", source);
         json_add_int(o, "begun", begun);
         json_add_int(o, "elapsed", (int64_t)now_usec() - begun);
-        json_add(o, "stages", json_object_new_array());
+        json_add(o, "stages", json_object_get(h->stages));
         json_add_str(o, "stage", h->stage[0] ? h->stage : NULL);
         json_add_str(o, "reason", reason);
         json_add_str(o, "remedy", remedy);
         json_add(o, "findings", json_object_get(h->findings));
         return o;
+}
+
+static bool is_empty(json_object *array)
+{
+        return !array || json_object_array_length(array) == 0;
+}
+
+/* A cprd-handoff that recovered knows less than the journal does: what it could not say is added here. */
+static void record_complete(struct handoff *h)
+{
+        static const char *const qemus[] = {"source", "destination"}, *const keys[] = {"version", "machine"};
+
+        if (!h->check && is_empty(json_arr(h->record, "findings")))
+                json_add(h->record, "findings", json_object_get(h->findings));
+        if (json_object_array_length(h->stages) > 0)
+                json_add(h->record, "stages", json_object_get(h->stages));
+        for (size_t i = 0; i < ELEMENTSOF(qemus); i++) {
+                json_object *qemu = json_obj(h->record, qemus[i]), *fact = json_obj(h->facts, qemus[i]);
+
+                for (size_t j = 0; qemu && j < ELEMENTSOF(keys); j++)
+                        if (!json_str(qemu, keys[j]))
+                                json_add_str(qemu, keys[j], json_str(fact, keys[j]));
+        }
 }
 
 static void registry_update(struct handoff *h)
@@ -350,6 +385,7 @@ static void handoff_end(struct handoff *h)
         struct daemon *d = h->daemon;
         struct failure f = {};
 
+        record_complete(h);
         if (!h->check) {
                 if (history_add(d, h->record, &f) < 0)
                         log_full(LOG_ERR, h->name, h->id, "%s", f.what);
@@ -445,8 +481,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
         case HANDOFF_WAITING:
                 break;
         case HANDOFF_ORPHANED:
-                h->state = HANDOFF_WAITING;
-                handoffs_pump(h->daemon);
+                handoff_helper_absent(h);
                 break;
         case HANDOFF_RETRYING:
                 handoff_begin(h);
@@ -475,6 +510,14 @@ void handoff_set_timer(struct handoff *h, uint64_t usec)
                 r = sd_event_source_set_enabled(h->timer, SD_EVENT_ONESHOT);
         if (r < 0)
                 log_full(LOG_ERR, h->name, h->id, "cannot set a timer: %s", strerror(-r));
+}
+
+void handoff_helper_absent(struct handoff *h)
+{
+        if (h->state != HANDOFF_ORPHANED)
+                return;
+        h->state = HANDOFF_WAITING;
+        handoffs_pump(h->daemon);
 }
 
 static void handoff_begin(struct handoff *h)
@@ -573,17 +616,17 @@ void handoffs_take_fd(struct daemon *d, const char *name, int fd)
         custody_forget(name, fd);
 }
 
-/* Without the fd store (cprd was stopped, not restarted) the source is found by its pid and start time. */
-static void find_source(struct handoff *h)
+/* Without the fd store (cprd was stopped, not restarted) a process is found by its pid and start time. */
+static void find_process(struct handoff *h, enum custody_kind kind, json_object *from)
 {
+        int64_t pid = json_int(from, "pid", 0), start_time = json_int(from, "startTime", 0);
         struct process p = PROCESS_NULL;
         struct failure f = {};
 
-        if (custody_get(&h->custody, CUSTODY_SOURCE) >= 0 ||
-            process_open(&p, (pid_t)json_int(h->order, "pid", 0),
-                         (uint64_t)json_int(h->order, "startTime", 1), &f) < 0)
+        if (custody_get(&h->custody, kind) >= 0 || pid <= 0 || start_time <= 0 ||
+            process_open(&p, (pid_t)pid, (uint64_t)start_time, &f) < 0)
                 return;
-        if (custody_keep(&h->custody, CUSTODY_SOURCE, 0, TAKE_FD(p.pidfd), &f) < 0)
+        if (custody_keep(&h->custody, kind, 0, TAKE_FD(p.pidfd), &f) < 0)
                 log_full(LOG_WARNING, h->name, h->id, "%s", f.what);
         process_close(&p);
 }
@@ -602,8 +645,11 @@ void handoffs_resume(struct daemon *d)
                 }
                 log_full(LOG_NOTICE, h->name, h->id, "in flight when cprd ended%s%s",
                          h->stage[0] ? ", in stage " : "", h->stage);
-                find_source(h);
+                find_process(h, CUSTODY_SOURCE, h->order);
+                find_process(h, CUSTODY_DESTINATION, json_obj(h->facts, "destination"));
                 handoff_set_timer(h, ORPHAN_WAIT_USEC);
+                if (d->helper_look)
+                        d->helper_look(d, h->id);
         }
 }
 

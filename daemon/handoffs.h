@@ -42,6 +42,7 @@ struct handoff {
         json_object *order;
         struct journal *journal; /* read only */
         json_object *findings;   /* array */
+        json_object *stages;     /* array of StageTime, of those that have ended */
         json_object *facts;      /* the journal's, all in one object */
         json_object *record;     /* NULL: not ended yet */
         char stage[32];          /* the latest one the journal names */
@@ -83,6 +84,8 @@ int handoff_cancel(struct handoff *h);
 void handoff_read(struct handoff *h);
 void handoff_helper_done(struct handoff *h);
 void handoff_helper_lost(struct handoff *h, const char *why);
+/* There is no cprd-handoff that could come back. */
+void handoff_helper_absent(struct handoff *h);
 /* (Re)arms the one timer: how long to wait in this state. */
 void handoff_set_timer(struct handoff *h, uint64_t usec);
 /* The journal, opened for a cprd-handoff. */

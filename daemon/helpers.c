@@ -10,7 +10,8 @@
 #include <sys/un.h>
 
 #define HELPERS_MAX  512
-#define SILENCE_USEC (60 * USEC_PER_SEC) /* unless it said itself how long it may be silent */
+#define SILENCE_USEC (30 * USEC_PER_SEC) /* the longest deadline of a stage by default… */
+#define SILENCE_MORE (5 * USEC_PER_SEC)  /* …and how much later something must have come */
 #define SILENCE_MAX  (3600 * USEC_PER_SEC)
 
 struct helper {
@@ -108,6 +109,22 @@ void helper_abort(struct handoff *h)
                          strerror(-r));
 }
 
+/* How long a cprd-handoff may say nothing: it reports when a stage begins and when it ends. */
+static uint64_t silence(struct daemon *d)
+{
+        uint64_t longest = SILENCE_USEC;
+
+        if (!d->config.deadlines)
+                return longest + SILENCE_MORE;
+        json_object_object_foreach (d->config.deadlines, stage, usec) {
+                uint64_t deadline = (uint64_t)json_object_get_int64(usec);
+
+                (void)stage;
+                longest = deadline > longest && deadline < SILENCE_MAX ? deadline : longest;
+        }
+        return longest + SILENCE_MORE;
+}
+
 /* Whose helper this is. value 1: it has its order already, and lost only its connection (cprd restarted). */
 static int on_hello(struct helper *p, const struct handoff_message *m)
 {
@@ -127,7 +144,7 @@ static int on_hello(struct helper *p, const struct handoff_message *m)
         p->handoff = h;
         h->helper = p;
         h->state = HANDOFF_RUNNING;
-        handoff_set_timer(h, SILENCE_USEC);
+        handoff_set_timer(h, silence(p->daemon));
         if (!again)
                 r = send_order(p);
         if (r < 0) {
@@ -166,7 +183,7 @@ static void on_message(struct helper *p, const struct handoff_message *m, int fd
                 helper_drop(p, "the first message was not HELLO");
                 return;
         }
-        handoff_set_timer(h, SILENCE_USEC);
+        handoff_set_timer(h, silence(p->daemon));
         if (m->op == HANDOFF_DEVICE) {
                 keep(p, CUSTODY_DEVICE, m->value, TAKE_FD(mine));
         } else if (m->op == HANDOFF_PROCESS && m->role == HANDOFF_DESTINATION) {
@@ -174,8 +191,6 @@ static void on_message(struct helper *p, const struct handoff_message *m, int fd
         } else if (m->op == HANDOFF_PROCESS && m->role == HANDOFF_SOURCE) {
                 keep(p, CUSTODY_SOURCE, 0, TAKE_FD(mine));
         } else if (m->op == HANDOFF_RECORD) {
-                if (m->value > 0 && m->value < SILENCE_MAX)
-                        handoff_set_timer(h, m->value);
                 handoff_read(h);
         } else if (m->op == HANDOFF_DONE) {
                 handoff_helper_done(h);

@@ -131,22 +131,30 @@ json_object *history_list(struct daemon *d, const char *name, const char *id)
         return list;
 }
 
+static const char *qemu_text(json_object *qemu)
+{
+        return json_str(qemu, "version") ?: json_str(qemu, "binary") ?: "?";
+}
+
 static void message_make(json_object *record, const char *outcome, char *text, size_t size)
 {
         const char *reason = json_str(record, "reason"), *stage = json_str(record, "stage");
-        const char *from = json_str(json_obj(record, "source"), "version");
-        const char *to = json_str(json_obj(record, "destination"), "version");
+        int64_t pause = json_int(record, "pause", -1), lost = json_int(record, "lost", -1);
+        int n;
 
-        if (STREQ(outcome, "updated"))
-                snprintf(text, size, "updated, QEMU %s -> %s, pause %.1f ms, %d vsock connections lost",
-                         from ?: "?", to ?: "?", (double)json_int(record, "pause", 0) / 1000,
-                         (int)json_int(record, "lost", 0));
-        else
+        if (!STREQ(outcome, "updated")) {
                 snprintf(text, size, "%s%s%s: %s", outcome, stage ? " at " : "", stage ?: "",
                          reason ?: "no reason given");
-        for (char *p = text; p[0]; p++)
-                if (*p == '_' && p < text + strlen(outcome))
-                        *p = '-';
+                for (char *p = text; p < text + strlen(outcome); p++)
+                        *p = *p == '_' ? '-' : *p;
+                return;
+        }
+        n = snprintf(text, size, "updated, QEMU %.100s -> %.100s", qemu_text(json_obj(record, "source")),
+                     qemu_text(json_obj(record, "destination")));
+        if (pause >= 0)
+                n += snprintf(text + n, size - (size_t)n, ", pause %.1f ms", (double)pause / 1000);
+        if (lost >= 0)
+                snprintf(text + n, size - (size_t)n, ", %d vsock connections lost", (int)lost);
 }
 
 /* Null and numbers as text: a field of the journal is always there. */

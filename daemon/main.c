@@ -51,6 +51,7 @@ static int start(struct daemon *d, const char *config, struct failure *f)
 
         d->helper_start = units_start;
         d->helper_kill = units_kill;
+        d->helper_look = units_look;
         if (r >= 0)
                 r = watch_signals(d);
         if (r >= 0)

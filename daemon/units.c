@@ -75,8 +75,26 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return 0;
 }
 
-/* Sends @m, whose answer is on_answer()'s. */
-static int call_manager(struct daemon *d, const char *id, sd_bus_message *m)
+/* The answer to ListUnitsByNames: of its ten columns the fourth is the state. One that is not loaded is
+ * listed as inactive. */
+static int on_looked(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        struct unit_call *call = userdata;
+        struct handoff *h = handoff_find(call->daemon, call->id);
+        const char *name, *active, *other;
+        int r = sd_bus_message_get_error(m) ? -EIO : sd_bus_message_enter_container(m, 'a', "(ssssssouso)");
+
+        if (r >= 0)
+                r = sd_bus_message_enter_container(m, 'r', "ssssssouso");
+        if (r > 0)
+                r = sd_bus_message_read(m, "ssss", &name, &other, &other, &active);
+        if (r > 0 && h && (STREQ(active, "inactive") || STREQ(active, "failed")))
+                handoff_helper_absent(h);
+        return 0;
+}
+
+/* Sends @m, whose answer is @answer's. */
+static int call_manager(struct daemon *d, const char *id, sd_bus_message *m, sd_bus_message_handler_t answer)
 {
         struct unit_call *call = calloc(1, sizeof(*call));
         sd_bus_slot *slot = NULL;
@@ -86,7 +104,7 @@ static int call_manager(struct daemon *d, const char *id, sd_bus_message *m)
                 return -ENOMEM;
         call->daemon = d;
         snprintf(call->id, sizeof(call->id), "%s", id);
-        r = sd_bus_call_async(d->units->bus, &slot, m, on_answer, call, 0);
+        r = sd_bus_call_async(d->units->bus, &slot, m, answer, call, 0);
         if (r < 0) {
                 free(call);
                 return r;
@@ -174,7 +192,7 @@ int units_start(struct daemon *d, const char *id, struct failure *f)
         if (r >= 0)
                 r = sd_bus_message_append(m, "ss", name, "replace");
         if (r >= 0)
-                r = call_manager(d, id, m);
+                r = call_manager(d, id, m, on_answer);
         return r < 0 ? failure_set(f, r, "cannot start %s: %s", name, strerror(-r)) : 0;
 }
 
@@ -191,5 +209,21 @@ int units_kill(struct daemon *d, const char *id)
                                            "KillUnit");
         if (r >= 0)
                 r = sd_bus_message_append(m, "ssi", name, "main", SIGKILL);
-        return r < 0 ? r : call_manager(d, id, m);
+        return r < 0 ? r : call_manager(d, id, m, on_answer);
+}
+
+int units_look(struct daemon *d, const char *id)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        char name[64];
+        int r = bus_get(d, NULL);
+
+        if (r < 0)
+                return r;
+        unit_name(id, name, sizeof(name));
+        r = sd_bus_message_new_method_call(d->units->bus, &m, manager, manager_path, manager_interface,
+                                           "ListUnitsByNames");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "as", 1, name);
+        return r < 0 ? r : call_manager(d, id, m, on_looked);
 }

@@ -14,5 +14,7 @@ void units_close(struct daemon *d);
 
 /* Starts the unit of handoff @id, in the place of an instance of it that may still be there. */
 int units_start(struct daemon *d, const char *id, struct failure *f);
+/* Asks whether it runs; if not, handoff_helper_absent() is called later. */
+int units_look(struct daemon *d, const char *id);
 /* Kills its main process, no other one of its control group. */
 int units_kill(struct daemon *d, const char *id);

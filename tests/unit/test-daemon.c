@@ -831,6 +831,7 @@ static void restart_alone(void)
         daemon_done(&d);
         varlink_free(v);
         daemon_start();
+        handoff_helper_absent(d.handoffs); /* as systemd says */
         v = caller_new();
         caller_send(v, "io.cprd.History", text, false);
         history = caller_receive(v);
