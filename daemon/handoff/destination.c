@@ -20,25 +20,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-/* Its word for "why": the last line of its stderr so far. */
-static void last_line(const struct destination *d, char *line, size_t size)
-{
-        char text[4096];
-        ssize_t n = pread(d->log, text, sizeof(text) - 1, 0);
-        off_t end = lseek(d->log, 0, SEEK_END);
-        char *begin;
-
-        if (end > (off_t)sizeof(text) - 1)
-                n = pread(d->log, text, sizeof(text) - 1, end - (off_t)sizeof(text) + 1);
-        if (n < 0)
-                n = 0;
-        while (n > 0 && text[n - 1] == '\n')
-                n--;
-        text[n] = '\0';
-        begin = strrchr(text, '\n');
-        snprintf(line, size, "%s", begin ? begin + 1 : text);
-}
-
 /* QEMU prefixes what it says with its own path, and repeats itself on the way up: the first complaint is the
  * cause. */
 static void first_complaint(const struct destination *d, char *line, size_t size)
@@ -53,8 +34,9 @@ static void first_complaint(const struct destination *d, char *line, size_t size
                 begin = strchr(begin, '\n');
                 begin = begin ? begin + 1 : NULL;
         }
+        line[0] = '\0';
         if (!begin || !*begin)
-                return last_line(d, line, size);
+                return; /* it has only warned, or said nothing */
         begin[strcspn(begin, "\n")] = '\0';
         colon = strstr(begin, ": ");
         snprintf(line, size, "%s", begin[0] != '-' && strstr(begin, "qemu") && colon ? colon + 2 : begin);
@@ -74,6 +56,16 @@ int destination_obituary(struct handoff *h, struct failure *f)
                 snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
         first_complaint(d, words, sizeof(words));
         return failure_set(f, ESRCH, "the destination %s%s%s", how, words[0] ? ": " : "", words);
+}
+
+int destination_stop(struct handoff *h, struct failure *f)
+{
+        struct failure why = {};
+        int r = tracee_stop(&h->destination.tracee, h->deadline, &why);
+
+        if (r == -ESRCH)
+                return destination_obituary(h, f);
+        return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }
 
 void destination_last_words(struct handoff *h, struct failure *f)
@@ -165,6 +157,13 @@ int destination_publish(struct handoff *h, struct failure *f)
         return 0;
 }
 
+/* They are the destination's: a listening socket of a dead one must not go on taking connections. */
+static void close_listeners(struct destination *d)
+{
+        for (size_t i = 0; i < d->facts.n_listeners; i++)
+                d->facts.listeners[i].fd = close_fd(d->facts.listeners[i].fd);
+}
+
 void destination_remove_listeners(struct handoff *h)
 {
         struct destination *d = &h->destination;
@@ -173,8 +172,8 @@ void destination_remove_listeners(struct handoff *h)
         for (size_t i = 0; i < d->facts.n_listeners; i++) {
                 listener_name(h, &d->facts.listeners[i], path, sizeof(path));
                 unlink(path);
-                d->facts.listeners[i].fd = close_fd(d->facts.listeners[i].fd);
         }
+        close_listeners(d);
         if (!d->directory)
                 return;
         snprintf(path, sizeof(path), "%s/cpr", d->directory);
@@ -356,6 +355,7 @@ int destination_launch(struct handoff *h, struct failure *f)
         r = fork_destination(h, &child, f);
         if (r >= 0)
                 r = start_traced(h, &child, f);
+        close_listeners(d);
         if (r < 0)
                 return r;
         d->withholding = true;
@@ -556,7 +556,9 @@ int destination_commit(struct handoff *h, struct failure *f)
         /* In this order: as long as it is traced it dies with us, and nothing is committed; once it is
          * committed it must outlive us. */
         tracee_detach(&d->tracee, h->deadline);
-        if (!h->committed)
+        if (!again && !process_is_alive(&d->process))
+                return destination_obituary(h, f);
+        if (!again)
                 r = handoff_fact(h, "committed", json_object_new_boolean(true), f);
         if (r < 0)
                 return r;

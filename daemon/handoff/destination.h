@@ -11,6 +11,8 @@ int destination_commit(struct handoff *h, struct failure *f);
 
 /* For wait.c: the traced destination has stopped. Withholds what is to be withheld, and lets it go on. */
 int destination_on_stop(struct handoff *h, struct failure *f);
+/* Stops the traced destination. ESRCH, with why in @f: it is dead. */
+int destination_stop(struct handoff *h, struct failure *f);
 /* Why it is dead: its exit status and the last words of its log. Returns -ESRCH. */
 int destination_obituary(struct handoff *h, struct failure *f);
 

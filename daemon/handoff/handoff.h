@@ -101,6 +101,7 @@ struct handoff {
         bool undoing;    /* on the way back: only the source matters now */
         bool loaded;     /* the destination has the whole state: the source is not needed any more */
         bool committed;  /* only forward */
+        bool retiring;   /* only the source's end is waited for */
         bool recovering; /* this process is not the one that began it */
 
         uint64_t deadline;               /* of the current step, now_usec() */

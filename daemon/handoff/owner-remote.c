@@ -69,8 +69,16 @@ static int reclaim(struct handoff *h, struct failure *f)
 static int remote_release(struct handoff *h, struct failure *f)
 {
         struct injection call = INJECT_IOCTL(h->source.device_fd, VHOST_RESET_OWNER);
+        struct failure why = {};
+        int r;
 
-        return h->source.is_dead ? reclaim(h, f) : in_source(h, &call, 1, f);
+        if (h->source.is_dead)
+                return reclaim(h, f);
+        r = in_source(h, &call, 1, &why);
+        /* Died this moment: the destination has all of the guest's state, so the way is forward. */
+        if (r < 0 && !process_is_alive(&h->source.process))
+                return reclaim(h, f);
+        return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }
 
 /* Gives the source the open device on @fresh under the number of its old one, which it thereby closes. */
@@ -158,7 +166,7 @@ static int remote_claim(struct handoff *h, struct failure *f)
         struct destination *d = &h->destination;
         struct injection calls[WITHHELD_MAX + 2];
         size_t n = 0;
-        int r = tracee_stop(&d->tracee, h->deadline, f);
+        int r = destination_stop(h, f);
 
         for (; n < d->n_withheld; n++) {
                 const struct withheld *w = &d->withheld[n];
@@ -203,7 +211,7 @@ static int remote_is_claimed(struct handoff *h, struct failure *f)
 {
         struct injection ask = question(FD_DEVICE);
         struct failure unused = {};
-        int r = tracee_stop(&h->destination.tracee, h->deadline, f);
+        int r = destination_stop(h, f);
 
         if (r < 0)
                 return r;

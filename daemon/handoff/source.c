@@ -416,7 +416,7 @@ int source_retire(struct handoff *h, struct failure *f)
         int r;
 
         /* What it answers, and whether, does not matter: it has to go. */
-        h->loaded = true;
+        h->loaded = h->retiring = true;
         if (!h->source.is_dead && source_reconnect(h, NULL) >= 0)
                 qmp_send(h->source.qmp, "quit", NULL, -EBADF);
         if (deadline > now_usec())

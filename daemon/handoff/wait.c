@@ -47,7 +47,7 @@ static int judge_news(struct handoff *h, struct failure *f)
                         return failure_set(f, ETIME, "the pause budget of %llu ms is used up",
                                            (unsigned long long)(h->order.max_pause / USEC_PER_MSEC));
         }
-        if (!h->undoing && !h->committed && h->destination.is_dead)
+        if (!h->undoing && !h->retiring && h->destination.is_dead)
                 return destination_obituary(h, f);
         if (!h->loaded && h->source.is_dead)
                 return failure_set(f, ESRCH, "the source (process %d) has exited", h->source.process.pid);
