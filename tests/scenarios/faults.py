@@ -83,7 +83,7 @@ def record_of(vm, known, seconds):
 def seconds_before(replies, stage):
     """How long the handoff took to come to this stage, as far as cprctl was told."""
     progress = (reply.get("progress") or {} for reply in replies)
-    return next((p["since"] / 1e6 for p in progress if p.get("stage") == stage and not p["undo"]), 0.0)
+    return next((p["since"] / 1e6 for p in progress if stage and p.get("stage") == stage and not p.get("undo")), 0.0)
 
 
 def handoff_with(vm, *faults, qemu=QEMU, options=(), since=None):
