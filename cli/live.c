@@ -108,6 +108,7 @@ static void stage_ended(struct live *l, json_object *reply, json_object *progres
 
         snprintf(stage, sizeof(stage), "%s%s", json_flag(progress, "undo") ? "undo " : "",
                  json_str(progress, "stage") ?: "?");
+        l->n_stages += !json_flag(progress, "undo");
         make_note(reply, progress, note, sizeof(note));
         put_line(l, "  %s%-12s%s%8s%s%s%s%s", failed ? colour(l->out, COLOUR_BAD) : "", make_printable(stage),
                  failed ? colour(l->out, COLOUR_NONE) : "",
@@ -212,6 +213,20 @@ static void put_numbers(struct live *l, json_object *record)
         fprintf(l->out, "%srecord %s\n", comma, json_str(record, "id") ?: "?");
 }
 
+/* The stages that ended while cprd was away. */
+static void put_missed(struct live *l, json_object *record)
+{
+        json_object *stages = json_arr(record, "stages");
+
+        for (size_t i = l->n_stages; stages && i < json_object_array_length(stages); i++) {
+                json_object *stage = json_object_array_get_idx(stages, i);
+                char duration[TEXT_MAX];
+
+                put_line(l, "  %-12s%8s", json_str(stage, "stage") ?: "?",
+                         format_duration(json_int(stage, "elapsed", 0), duration));
+        }
+}
+
 void live_record(struct live *l, json_object *record)
 {
         const char *outcome = json_str(record, "outcome") ?: "needs_operator",
@@ -225,6 +240,7 @@ void live_record(struct live *l, json_object *record)
                 fputs(CLEAR_LINE, l->out);
         check_ended(l, record, record);
         put_head(l, record);
+        put_missed(l, record);
         l->stage[0] = '\0';
         if (STREQ(outcome, "refused"))
                 put_blockers(l, record);

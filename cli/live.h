@@ -18,7 +18,8 @@ struct live {
         json_object *check;         /* owned: the Progress of the check's end, until its findings are known */
         char *held;                 /* lines that wait for the head */
         size_t held_size;
-        char stage[32]; /* under way; "": none */
+        size_t n_stages; /* that have ended, not counting those undone */
+        char stage[32];  /* under way; "": none */
         bool undo;
         uint64_t since; /* now_usec() when it began */
         unsigned frame; /* of the moving mark */

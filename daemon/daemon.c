@@ -74,17 +74,16 @@ static int make_directories(struct daemon *d, struct failure *f)
         return r;
 }
 
-int daemon_init(struct daemon *d, const char *runtime, const char *state, const char *config,
+int daemon_init(struct daemon *d, const char *runtime, const char *state, struct config *config,
                 struct failure *f)
 {
         int r;
 
-        *d = (struct daemon){.runtime = strdup(runtime), .state = strdup(state)};
+        *d = (struct daemon){.runtime = strdup(runtime), .state = strdup(state), .config = *config};
+        *config = (struct config){};
         if (!d->runtime || !d->state)
                 return -ENOMEM;
-        r = config_load(&d->config, config, f);
-        if (r >= 0)
-                r = make_directories(d, f);
+        r = make_directories(d, f);
         if (r >= 0)
                 r = sd_event_new(&d->event);
         if (r >= 0)

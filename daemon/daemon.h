@@ -27,9 +27,9 @@ struct daemon {
         struct units *units;
 };
 
-/* Opens the two directories (made where they are missing), reads the configuration, and what an earlier cprd
- * left in them: VMs and handoffs in flight. Nothing is listening yet. */
-int daemon_init(struct daemon *d, const char *runtime, const char *state, const char *config,
+/* Takes the configuration over, opens the two directories (made where they are missing) and reads what an
+ * earlier cprd left in them: VMs and handoffs in flight. Nothing is listening yet. */
+int daemon_init(struct daemon *d, const char *runtime, const char *state, struct config *config,
                 struct failure *f);
 void daemon_done(struct daemon *d);
 

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#define EXIT_CONFIG 78 /* systemd.exec(5); the unit does not start it again then */
+
 static int take_stored_fds(struct daemon *d, struct failure *f)
 {
         char **names = NULL;
@@ -43,7 +45,16 @@ static int watch_signals(struct daemon *d)
         return r < 0 ? r : sd_event_add_signal(d->event, NULL, SIGINT, NULL, NULL);
 }
 
-static int start(struct daemon *d, const char *config, struct failure *f)
+/* Without a bus there are no handoffs, but VMs can be registered; each handoff tries again. */
+static void open_units(struct daemon *d)
+{
+        struct failure f = {};
+
+        if (units_open(d, &f) < 0)
+                log_failure(LOG_WARNING, &f, "no handoffs for now");
+}
+
+static int start(struct daemon *d, struct config *config, struct failure *f)
 {
         const char *runtime = getenv("RUNTIME_DIRECTORY") ?: "/run/cprd";
         const char *state = getenv("STATE_DIRECTORY") ?: "/var/lib/cprd";
@@ -57,7 +68,7 @@ static int start(struct daemon *d, const char *config, struct failure *f)
         if (r >= 0)
                 r = take_stored_fds(d, f);
         if (r >= 0)
-                r = units_open(d, f);
+                open_units(d);
         if (r >= 0)
                 r = helpers_listen(d, f);
         if (r >= 0)
@@ -70,12 +81,19 @@ static int start(struct daemon *d, const char *config, struct failure *f)
         return 0;
 }
 
-static int run(const char *config)
+static int run(const char *config_path)
 {
         struct daemon d = {};
         struct failure f = {};
-        int r = start(&d, config, &f);
+        struct config config;
+        int r = config_load(&config, config_path, &f);
 
+        if (r < 0) {
+                log_failure(LOG_ERR, &f, "cprd does not start");
+                config_done(&config);
+                return EXIT_CONFIG;
+        }
+        r = start(&d, &config, &f);
         if (r < 0) {
                 log_failure(LOG_ERR, &f, "cprd does not start");
         } else {

@@ -269,8 +269,10 @@ static void plan(enum deed first, enum deed second)
 static void daemon_start(void)
 {
         struct failure f = {};
+        struct config config;
 
-        if (daemon_init(&d, runtime, state, config_path, &f) < 0)
+        EXPECT_INT(config_load(&config, config_path, &f), 0);
+        if (daemon_init(&d, runtime, state, &config, &f) < 0)
                 FAIL("%s", f.what);
         d.helper_start = start_helper;
         d.helper_kill = kill_helper;
