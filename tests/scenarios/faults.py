@@ -47,17 +47,21 @@ UNDO_STAGES = [name for name, has_undo, _ in stage_table() if has_undo]
 DEADLINES = {name: seconds for name, _, seconds in stage_table()}
 
 
+def restart_daemon():
+    subprocess.run(["systemctl", "restart", "cprd.service"], check=True)
+
+
 @contextlib.contextmanager
 def configured(**members):
     """cprd restarted with this configuration, and with its own one again in the end."""
     try:
         CONFIG.parent.mkdir(exist_ok=True)
         CONFIG.write_text(json.dumps(members))
-        subprocess.run(["systemctl", "restart", "cprd.service"], check=True)
+        restart_daemon()
         yield
     finally:
         CONFIG.unlink()
-        subprocess.run(["systemctl", "restart", "cprd.service"], check=True)
+        restart_daemon()
 
 
 def short_deadline(stage):
@@ -259,6 +263,7 @@ def run_matrix(cells, title="stage"):
     table = Table(title, [a for a in ACTIONS if any(c.action == a for c in cells)])
     bench = Bench()
     for cell in cells:
+        bench.ready()
         with short_deadline(cell.stage) if cell.action == "hang" else contextlib.nullcontext():
             run_matrix_cell(bench, cell, table)
     with test("no byte lost, doubled or out of order"):

@@ -43,6 +43,7 @@ bench = Bench()
 for stage in UNDO_STAGES:
     for when in ("before", "after"):
         for action in SECOND:
+            bench.ready()
             with short_deadline(stage) if action == "hang" else contextlib.nullcontext():
                 run(bench, stage, when, action, table)
 with test("no byte lost, doubled or out of order"):

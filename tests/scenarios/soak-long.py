@@ -1,0 +1,20 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: -k 7.3
+# part of: check-matrix, bench
+# seconds: 900
+# alone:
+"""The soak: 200 handoffs of one VM, back and forth between two QEMU versions.
+
+  soak-long.py [HANDOFFS [FIRST SECOND]]
+"""
+
+import sys
+
+from lab import end
+from soak import soak
+
+handoffs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+first, second = sys.argv[2:4] if len(sys.argv) > 3 else ("10.0.2", "11.1.3")
+soak(first, second, handoffs)
+end()

@@ -1,0 +1,12 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: -k 7.3
+# part of: check
+# seconds: 60
+"""The soak, in short."""
+
+from lab import end
+from soak import soak
+
+soak("11.1.3", "11.1.3", 10)
+end()
