@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
         PATTERN_TO_GUEST = 0,
@@ -32,27 +33,39 @@ static inline uint64_t pattern_seed(uint32_t host_port, uint32_t guest_port, int
         return pattern_mix(((uint64_t)host_port << 33) ^ ((uint64_t)guest_port << 1) ^ (uint64_t)direction);
 }
 
-static inline uint8_t pattern_byte(uint64_t seed, uint64_t position)
+/* Bytes @position to the end of its 8-byte word, at most @size; *ret_word has the first of them lowest. */
+static inline size_t pattern_word(uint64_t seed, uint64_t position, size_t size, uint64_t *ret_word)
 {
-        return (uint8_t)(pattern_mix(seed + (position >> 3)) >> ((position & 7) * 8));
+        size_t skip = position & 7;
+
+        *ret_word = pattern_mix(seed + (position >> 3)) >> (skip * 8);
+        return size < 8 - skip ? size : 8 - skip;
 }
 
 static inline void pattern_fill(uint64_t seed, uint64_t position, void *data, size_t size)
 {
         uint8_t *bytes = data;
 
-        for (size_t i = 0; i < size; i++)
-                bytes[i] = pattern_byte(seed, position + i);
+        for (size_t i = 0, n; i < size; i += n) {
+                uint64_t word;
+
+                n = pattern_word(seed, position + i, size - i, &word);
+                memcpy(bytes + i, &word, n);
+        }
 }
 
-/* Returns how many of the @size bytes are right, counted from the first one. */
+/* Returns how many of the @size bytes are right, counted from the first one, in steps of up to 8. */
 static inline size_t pattern_check(uint64_t seed, uint64_t position, const void *data, size_t size)
 {
         const uint8_t *bytes = data;
 
-        for (size_t i = 0; i < size; i++)
-                if (bytes[i] != pattern_byte(seed, position + i))
+        for (size_t i = 0, n; i < size; i += n) {
+                uint64_t word;
+
+                n = pattern_word(seed, position + i, size - i, &word);
+                if (memcmp(bytes + i, &word, n) != 0)
                         return i;
+        }
         return size;
 }
 

@@ -61,7 +61,7 @@ static void run_guest(struct stress *stress, struct vmm *vmm, struct dice *dice)
         uint32_t hold = dice_roll(dice, 20) == 0 ? 10 * stress->hold : stress->hold;
         uint64_t end = test_now() + dice_roll(dice, hold + 1);
 
-        if (dice_roll(dice, 4) == 0)
+        if (dice_roll(dice, 8) == 0)
                 open_connection(stress, vmm, dice);
         vmm_pump(vmm);
         while (test_now() < end)
@@ -136,6 +136,7 @@ struct controller {
         struct vmm *custody;
         uint64_t seed;
         bool may_die;
+        bool reclaimed; /* the dead owner's device has been, its successor is not there yet */
         int channels[MACHINES][2];
         pid_t machines[MACHINES];
         int n_clients;
@@ -188,7 +189,9 @@ static int begin(struct controller *c)
 /* Machine @i has died as it should: its device goes to a new one in its place. */
 static int replace_machine(struct controller *c, int i)
 {
-        EXPECT_OK(vmm_release(c->custody));
+        if (!c->reclaimed)
+                EXPECT_OK(vmm_release(c->custody));
+        c->reclaimed = false;
         SET(c->stress->orphaned, false);
         spawn_machine(c, i);
         return vmm_send(c->custody, c->channels[i][1]) < 0;
@@ -215,16 +218,20 @@ static int child_ended(struct controller *c, pid_t pid, int status)
         return 1; /* a listener never ends by itself */
 }
 
-/* A living owner is never robbed: the controller, a holder of the device, tries. It may only succeed while a
- * machine is dying, and then it has done what replace_machine() would. */
+/* A living owner is never robbed, though the controller tries all the time. A dying one may be found dead
+ * before its parent hears of it; it has said so before. */
 static int try_to_rob(struct controller *c)
 {
         int r;
 
-        if (c->may_die)
-                return 0; /* which could not be told from a reclaim; unit and --no-kill see to it */
+        if (c->reclaimed)
+                return 0;
         r = vmm_release(c->custody);
-        EXPECT_RESULT(r, -EPERM);
+        if (r == 0)
+                EXPECT(LOOK(c->stress->orphaned));
+        else
+                EXPECT_RESULT(r, -EPERM);
+        c->reclaimed = r == 0;
         return 0;
 }
 
@@ -266,7 +273,7 @@ static int control(struct controller *c, uint64_t usec, uint64_t loops)
                 }
                 if (try_to_rob(c))
                         return 1;
-                if (pid <= 0)
+                if (pid <= 0 && !LOOK(c->stress->orphaned))
                         test_sleep(2000);
         }
         report(c->stress, test_now() - start);
