@@ -3,6 +3,9 @@
 
 #include "daemon/log.h"
 
+#define JOURNALED_CONNECTIONS_MAX 1000
+
+
 int owner_find(struct handoff *h, struct failure *f)
 {
         static const struct owner *const strategies[] = {&owner_remote};
@@ -16,12 +19,25 @@ int owner_find(struct handoff *h, struct failure *f)
         return failure_remedy(f, "leave the strategy to cprd");
 }
 
+/* Now: the guest is stopped, so what goes from here on does not go by its own doing. A recovery needs the list
+ * too, to say what was lost; the journal has room for one of a sane length only. */
+static int list_connections(struct handoff *h, struct failure *f)
+{
+        connections_done(&h->before);
+        if (connections_list(h->source.cid, &h->before) < 0) {
+                log_warning("this kernel does not list AF_VSOCK connections (CONFIG_VSOCKETS_DIAG)");
+                return 0;
+        }
+        if (h->before.n > JOURNALED_CONNECTIONS_MAX)
+                return 0;
+        return handoff_fact(h, "connectionsBefore", json_object_get(h->before.established), f);
+}
+
 int owner_release(struct handoff *h, struct failure *f)
 {
-        /* Now: the guest is stopped, so what goes from here on does not go by its own doing. */
-        if (connections_list(h->source.cid, &h->before) < 0)
-                log_warning("this kernel does not list AF_VSOCK connections (CONFIG_VSOCKETS_DIAG)");
-        return h->owner->release(h, f);
+        int r = list_connections(h, f);
+
+        return r < 0 ? r : h->owner->release(h, f);
 }
 
 int owner_take_back(struct handoff *h, struct failure *f)

@@ -257,6 +257,10 @@ static void take_fact(struct handoff *h, json_object *fact)
                 take_source_fact(&h->source, o);
         if ((o = json_arr(fact, "listeners")))
                 take_listeners_fact(&h->destination.facts, o);
+        if ((o = json_arr(fact, "connectionsBefore"))) {
+                connections_done(&h->before);
+                h->before = (struct connections){json_object_get(o), json_object_array_length(o)};
+        }
         if ((o = json_obj(fact, "destination")))
                 h->destination.binary = strdup(json_str(o, "binary") ?: "");
         h->loaded = h->loaded || json_flag(fact, "loaded");
