@@ -5,7 +5,6 @@
 
 #define JOURNALED_CONNECTIONS_MAX 1000
 
-
 int owner_find(struct handoff *h, struct failure *f)
 {
         static const struct owner *const strategies[] = {&owner_remote};
