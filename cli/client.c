@@ -35,7 +35,7 @@ static const struct {
         {"org.varlink.service.MethodNotFound", "this cprd is older: it has no %s", "method", "upgrade it"},
 };
 
-void client_explain(const char *error, json_object *parameters)
+static void client_explain(const char *error, json_object *parameters)
 {
         const char *remedy = json_str(parameters, "remedy");
         char text[1024];
@@ -51,6 +51,18 @@ void client_explain(const char *error, json_object *parameters)
                 make_printable(text));
         if (remedy)
                 fprintf(stderr, "        %s\n", remedy);
+}
+
+void client_error(const struct options *o, const char *error, json_object *parameters)
+{
+        _cleanup_json_ json_object *message = json_object_new_object();
+
+        client_explain(error, parameters);
+        if (!o->json)
+                return;
+        json_add_str(message, "error", error);
+        json_add(message, "parameters", json_object_get(parameters));
+        client_print_json(message);
 }
 
 int client_call(const struct options *o, const char *method, json_object *parameters, json_object **ret)
@@ -71,9 +83,7 @@ int client_call(const struct options *o, const char *method, json_object *parame
         if (r < 0)
                 fprintf(stderr, "cprctl: cprd has not answered: %s\n", strerror(-r));
         if (r > 0)
-                client_explain(error, reply);
-        if (r > 0 && o->json)
-                client_print_json(reply);
+                client_error(o, error, reply);
         if (r != 0)
                 return EXIT_REFUSED;
         *ret = TAKE_PTR(reply);

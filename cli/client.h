@@ -29,8 +29,8 @@ struct options {
 /* Connects, or says on stderr what to do and returns a negative errno. */
 int client_connect(const struct options *o, struct cprd **ret);
 
-/* Says what an error reply means. */
-void client_explain(const char *error, json_object *parameters);
+/* Says what an error reply means: on stderr for people, and with --json on stdout for programs. */
+void client_error(const struct options *o, const char *error, json_object *parameters);
 
 /* Calls one method of io.cprd. Takes the reference of @parameters. Returns an exit status: 0, and the reply
  * is the caller's to put; or EXIT_REFUSED, and stderr says why. */

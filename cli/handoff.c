@@ -139,9 +139,7 @@ static int watch(struct watch *w, struct cprd *c)
         r = cprd_call(c, "io.cprd.Handoff", request_make(w->options), on_reply, w, &reply, &error);
         if (r > 0) {
                 live_done(&w->live);
-                if (w->options->json)
-                        client_print_json(reply);
-                client_explain(error, reply);
+                client_error(w->options, error, reply);
                 return EXIT_REFUSED;
         }
         if (r < 0 && r != -EINTR && w->id[0]) {

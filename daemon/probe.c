@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
@@ -16,7 +15,6 @@
 #define REPLY_MAX    (256U << 10)
 #define BINARIES_MAX 32
 #define PROBE_USEC   (30 * USEC_PER_SEC)
-#define VERSION_SECS 5 /* for one binary to say its version */
 
 struct probe {
         struct daemon *daemon;
@@ -33,92 +31,66 @@ static json_object *probe_kernel(void)
 {
         json_object *o = json_object_new_object();
         struct kernel k;
+        char problem[sizeof(k.problem.what) + sizeof(k.problem.remedy) + 2];
 
         kernel_probe(DEVICE, &k);
         json_add_str(o, "release", k.release);
         json_add_bool(o, "resetOwner", k.reset_owner);
         json_add_bool(o, "reclaim", k.reclaim);
-        json_add_str(o, "problem", k.problem.error ? k.problem.what : NULL);
+        if (k.problem.error) {
+                snprintf(problem, sizeof(problem), "%s%s%s", k.problem.what, k.problem.remedy[0] ? "; " : "",
+                         k.problem.remedy);
+                json_add_str(o, "problem", problem);
+        }
         return o;
 }
 
-/* Runs BINARY -version, and reads at most a line of what it says. */
-static int run_version(const char *binary, char *line, size_t size)
+/* Runs cprd-inspect, and reads the one object that it writes. */
+static json_object *run_inspect(const char *binary)
 {
+        char text[16384];
         size_t got = 0;
         int fds[2];
         pid_t child;
 
         if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
+                return NULL;
         child = fork();
         if (child == 0) {
                 dup2(fds[1], STDOUT_FILENO);
-                alarm(VERSION_SECS);
-                execl(binary, binary, "-version", NULL);
+                execl(INSPECT_PATH, "cprd-inspect", binary, NULL);
                 _exit(127);
         }
         close(fds[1]);
-        while (child > 0 && got < size - 1) {
-                ssize_t n = read(fds[0], line + got, size - 1 - got);
+        while (child > 0 && got < sizeof(text) - 1) {
+                ssize_t n = read(fds[0], text + got, sizeof(text) - 1 - got);
 
                 if (n <= 0)
                         break;
                 got += (size_t)n;
         }
         close(fds[0]);
-        if (child < 0)
-                return -EAGAIN;
-        waitpid(child, NULL, 0);
-        line[got] = '\0';
-        line[strcspn(line, "\n")] = '\0';
-        return 0;
-}
-
-static json_object *finding(const char *severity, const char *what, const char *remedy)
-{
-        json_object *o = json_object_new_object();
-
-        json_add_str(o, "id", "binary");
-        json_add_str(o, "severity", severity);
-        json_add_str(o, "what", what);
-        json_add_str(o, "remedy", remedy);
-        return o;
-}
-
-/* "QEMU emulator version 10.0.2 (Debian …)": the version's end is a space, a parenthesis or the line's. */
-static json_object *probe_version(const char *binary, char *version, size_t size)
-{
-        static const char words[] = "QEMU emulator version ";
-        char line[256] = "";
-
-        run_version(binary, line, sizeof(line));
-        if (strncmp(line, words, strlen(words)) != 0)
-                return finding("blocker", "it does not say a QEMU version when run with -version",
-                               "name a qemu-system binary");
-        snprintf(version, size, "%.*s", (int)strcspn(line + strlen(words), " ("), line + strlen(words));
-        return finding("passed", line, NULL);
+        if (child > 0)
+                waitpid(child, NULL, 0);
+        text[got] = '\0';
+        return json_tokener_parse(text);
 }
 
 static json_object *probe_binary(const char *binary)
 {
-        json_object *o = json_object_new_object(), *findings = json_object_new_array();
-        char version[64] = "";
-        struct stat st;
+        json_object *o = run_inspect(binary), *finding, *findings;
 
+        if (o)
+                return o;
+        o = json_object_new_object();
+        finding = json_object_new_object();
+        findings = json_object_new_array();
+        json_add_str(finding, "id", "inspect");
+        json_add_str(finding, "severity", "blocker");
+        json_add_str(finding, "what", "it cannot be looked at: " INSPECT_PATH " has failed");
+        json_add_str(finding, "remedy", "see that cprd is installed completely");
+        json_object_array_add(findings, finding);
         json_add_str(o, "binary", binary);
-        if (stat(binary, &st) < 0)
-                json_object_array_add(findings,
-                                      finding("blocker", strerror(errno), "install it, or name another one"));
-        else if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-                json_object_array_add(findings,
-                                      finding("blocker", "it is not an executable file", "name a QEMU"));
-        else if (st.st_uid != 0 || (st.st_mode & 022))
-                json_object_array_add(findings, finding("blocker", "others than root can change it",
-                                                        "chown root it, and chmod go-w it"));
-        else
-                json_object_array_add(findings, probe_version(binary, version, sizeof(version)));
-        json_add_str(o, "version", version[0] ? version : NULL);
         json_add(o, "findings", findings);
         return o;
 }
