@@ -11,8 +11,8 @@
 import sys
 import time
 
-from faults import ACTIONS, STAGES, Cell, run_matrix
-from lab import end
+from faults import ACTIONS, STAGES, Bench, Cell, check_end, handoff_with, run_matrix
+from lab import end, expect, test
 
 THIRDS = 3
 
@@ -21,5 +21,14 @@ which = sys.argv[1] if len(sys.argv) > 1 else str(1 + int(time.time() // 86400) 
 cells = [Cell(stage, "before", action) for i, stage in enumerate(STAGES) for j, action in enumerate(ACTIONS)
          if which == "all" or (i + j) % THIRDS == int(which) - 1]
 cells = [cell for cell in cells if not sys.argv[2:] or cell.stage in sys.argv[2:]]
+with test("the pause budget used up before commit") as t:
+    bench = Bench()
+    vm, load = bench.ready()
+    record, seconds = handoff_with(vm, max_pause="1ms")
+    check_end(vm, record, "still_on_source", "alive")
+    expect("pause budget" in record["reason"], record["reason"])
+    load.check()
+    t.measured(f"{seconds:.1f} s")
+bench.close()
 run_matrix(cells, "stage" if which == "all" else f"third {which} of {THIRDS}")
 end()

@@ -6,8 +6,8 @@
 """A kernel with VHOST_RESET_OWNER only. A destination that dies after its claim takes the connections with it; the
 guest stays on its source, which gets a fresh device, so that new connections work."""
 
-from faults import (DEADLINES, GRACE_SECONDS, QEMU, Bench, Cell, Table, configured, expect, run_cell, summary)
-from lab import end, expect_equal, test, wait_until
+from faults import DEADLINES, GRACE_SECONDS, MAX_PAUSE, QEMU, Bench, Cell, Table, run_cell, summary
+from lab import end, expect, expect_equal, test, wait_until
 
 POINTS = [("claim", "after"), ("verify", "before"), ("verify", "after"), ("commit", "before")]
 ACTIONS = ["kill-helper", "kill-destination", "kill-both"]
@@ -40,7 +40,7 @@ with test("check warns beforehand"):
     expect(findings["kernel-reclaim"].get("remedy"), "kernel-reclaim has no remedy")
 
 with test("a handoff loses nothing") as t:
-    record = vm.handoff(QEMU).updated()
+    record = vm.handoff(QEMU, "--max-pause", MAX_PAUSE).updated()
     load.check()
 
 for stage, when in POINTS:
