@@ -101,6 +101,44 @@ static int memory_is_unpinned(uint32_t cid)
         return 0;
 }
 
+/* Several holders find the owner dead at once: one of them has released the device, the others are told
+ * EPERM. */
+static int release_at(struct vmm *vmm, uint64_t when)
+{
+        int r;
+
+        while (test_now() < when)
+                ;
+        r = vmm_release(vmm);
+        return r == 0 ? 10 : r == -EPERM ? 0 : 1;
+}
+
+static int one_reclaimer_wins(uint32_t cid)
+{
+        _cleanup_(vmm_freep) struct vmm *vmm = NULL;
+        uint64_t when;
+        int status;
+        pid_t pid;
+
+        EXPECT_OK(vmm_new(&(struct vmm_config){.cid = cid}, -EBADF, &vmm));
+        for (int i = 0; i < 10; i++) {
+                int winners = 0;
+
+                EXPECT_OK(orphan_make(vmm, ORPHAN_KILLED, 1000, -EBADF, &pid));
+                when = test_now() + 20000;
+                for (int n = 0; n < 4; n++)
+                        if (fork() == 0)
+                                _exit(release_at(vmm, when));
+                while (wait(&status) > 0) {
+                        EXPECT(WIFEXITED(status) && WEXITSTATUS(status) != 1);
+                        winners += WEXITSTATUS(status) == 10;
+                }
+                EXPECT(winners == 1);
+        }
+        EXPECT_OK(vmm_take(vmm));
+        return 0;
+}
+
 struct survivor {
         struct vmm *vmm;
         int ready;
@@ -175,6 +213,7 @@ const struct unit_case unit_orphan[] = {
         {"reclaim_of_zombie", 7, reclaim_of_zombie},
         {"reclaim_after_exec", 7, reclaim_after_exec},
         {"reclaim_when_not_running", 7, reclaim_when_not_running},
+        {"one_reclaimer_wins", 7, one_reclaimer_wins},
         {"memory_is_unpinned", 7, memory_is_unpinned},
         {"owner_without_leader_lives", 7, owner_without_leader_lives},
         {"children_do_not_count", 7, children_do_not_count},

@@ -6,6 +6,7 @@
 
 #include <linux/vhost.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -235,6 +236,52 @@ static int closing_a_released_device(uint32_t cid)
         return unit_connect(next, SOCK_STREAM, VMM_PORT_ECHO, &fd, &s) || unit_echo(next, &s, 1000);
 }
 
+/* Threads of one owner in each other's way: whatever each ioctl says, the device is whole afterwards. */
+static void *disturb(void *userdata)
+{
+        struct vmm *vmm = userdata;
+
+        for (unsigned i = 0; i < 2000; i++) {
+                switch (i % 7) {
+                case 0:
+                case 4:
+                        (void)vmm_release(vmm);
+                        break;
+                case 2:
+                        (void)vmm_set_cid(vmm, vmm_cid(vmm));
+                        break;
+                default:
+                        (void)vmm_start(vmm);
+                }
+                if (i % 50 == 0)
+                        test_sleep(1000);
+        }
+        return NULL;
+}
+
+static int racing_threads(uint32_t cid)
+{
+        _cleanup_(vmm_freep) struct vmm *vmm = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        pthread_t threads[2];
+        struct host_stream s;
+
+        if (test_guest(cid, &vmm) || unit_connect(vmm, SOCK_STREAM, VMM_PORT_ECHO, &fd, &s))
+                return 1;
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                EXPECT_OK(pthread_create(&threads[i], NULL, disturb, vmm));
+        for (int i = 0; i < 200; i++) {
+                (void)host_send(&s, 10);
+                (void)vmm_take(vmm);
+                vmm_pump(vmm);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                EXPECT_OK(pthread_join(threads[i], NULL));
+        (void)vmm_release(vmm);
+        EXPECT_OK(vmm_take(vmm));
+        return unit_echo(vmm, &s, 1000);
+}
+
 /* The other process of a hand-over: takes what comes over fd @channel, echoes until told, and hands it back.
  */
 static int take_and_return(int channel, int go)
@@ -302,6 +349,7 @@ const struct unit_case unit_ownership[] = {
         {"no_connection_is_reset", 2, no_connection_is_reset},
         {"listener_stays_reachable", 2, listener_stays_reachable},
         {"closing_a_released_device", 4, closing_a_released_device},
+        {"racing_threads", 4, racing_threads},
         {"living_owner_keeps_it", 7, living_owner_keeps_it},
         {"never_owned", 8, never_owned},
         {"released_twice", 8, released_twice},
