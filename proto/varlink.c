@@ -137,6 +137,43 @@ int varlink_fill(struct varlink *v, struct failure *f)
         return n > 0;
 }
 
+/* The length of the UTF-8 sequence at the beginning of @s (RFC 3629, table in section 4); 0: it is none. */
+static size_t utf8_sequence(const unsigned char *s, size_t size)
+{
+        unsigned char low = 0x80, high = 0xbf; /* of the second byte */
+        size_t length = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+        if (length == 1)
+                return 1;
+        if (s[0] < 0xc2 || s[0] > 0xf4 || length > size)
+                return 0;
+        if (s[0] == 0xe0)
+                low = 0xa0;
+        else if (s[0] == 0xed)
+                high = 0x9f;
+        else if (s[0] == 0xf0)
+                low = 0x90;
+        else if (s[0] == 0xf4)
+                high = 0x8f;
+        if (s[1] < low || s[1] > high)
+                return 0;
+        for (size_t i = 2; i < length; i++)
+                if ((s[i] & 0xc0) != 0x80)
+                        return 0;
+        return length;
+}
+
+/* Not left to json-c, whose 0.18 refuses every sequence of more than one byte with JSON_TOKENER_VALIDATE_UTF8. */
+static bool is_utf8(const char *text, size_t size)
+{
+        for (size_t at = 0, n; at < size; at += n) {
+                n = utf8_sequence((const unsigned char *)text + at, size - at);
+                if (n == 0)
+                        return false;
+        }
+        return true;
+}
+
 static int parse(const char *text, size_t size, json_object **ret, struct failure *f)
 {
         struct json_tokener *t = json_tokener_new_ex(VARLINK_DEPTH_MAX);
@@ -145,7 +182,11 @@ static int parse(const char *text, size_t size, json_object **ret, struct failur
 
         if (!t)
                 return -ENOMEM;
-        json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        if (!is_utf8(text, size)) {
+                json_tokener_free(t);
+                return failure_set(f, EBADMSG, "not JSON: not UTF-8");
+        }
+        json_tokener_set_flags(t, JSON_TOKENER_STRICT);
         o = json_tokener_parse_ex(t, text, (int)size);
         e = json_tokener_get_error(t);
         if (e == json_tokener_success && json_tokener_get_parse_end(t) < size)

@@ -66,6 +66,21 @@ static void several_at_once(void)
         json_object_put(o);
 }
 
+/* Every length of a sequence, and both ends of the ranges. */
+static void beyond_ascii(void)
+{
+        static const char text[] = "{\"a\":\"\xc2\x80 \xe2\x80\xa6 \xed\x9f\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf\"}";
+        _cleanup_(varlink_freep) struct varlink *v = NULL;
+        _cleanup_close_ int other = -EBADF;
+        _cleanup_json_ json_object *o = NULL;
+
+        v = pair(&other);
+        put(other, text, sizeof(text));
+        EXPECT_INT(varlink_fill(v, NULL), 1);
+        EXPECT_INT(varlink_next(v, &o, NULL), 1);
+        EXPECT_STR(json_str(o, "a"), "\xc2\x80 \xe2\x80\xa6 \xed\x9f\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf");
+}
+
 static void expect_bad(const char *bytes, size_t size, const char *why)
 {
         _cleanup_(varlink_freep) struct varlink *v = NULL;
@@ -93,6 +108,10 @@ static void malformed(void)
         EXPECT_BAD("null", "not JSON");
         EXPECT_BAD("{} {}", "not JSON");
         EXPECT_BAD("{\"a\":\"\xff\"}", "not JSON");
+        EXPECT_BAD("{\"a\":\"\xc0\xaf\"}", "not UTF-8");         /* overlong */
+        EXPECT_BAD("{\"a\":\"\xed\xa0\x80\"}", "not UTF-8");     /* a surrogate */
+        EXPECT_BAD("{\"a\":\"\xf4\x90\x80\x80\"}", "not UTF-8"); /* beyond U+10FFFF */
+        EXPECT_BAD("{\"a\":\"\xe2\x80\"}", "not UTF-8");
         EXPECT_BAD("{\"a\":1,}", "not JSON");
         EXPECT_BAD("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
                    "not JSON");
@@ -220,6 +239,7 @@ int main(void)
 {
         TEST(in_pieces);
         TEST(several_at_once);
+        TEST(beyond_ascii);
         TEST(malformed);
         TEST(too_long);
         TEST(large_with_fd);

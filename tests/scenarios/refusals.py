@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: -k 7.3
+# part of: check
+# seconds: 80
+"""What cprd refuses, saying why and what to do, without that the guest notices: its connections go on, QEMU saw no
+STOP, nothing is left behind."""
+
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab import (EXIT_REFUSED, VM, Handoff, binary, cprctl, end, expect, expect_equal, test)
+
+# Within the list of binaries that cprd allows by default.
+STRANGE = Path("/opt/qemu/strange/bin")
+SLOT_SYMBOL = b"vhost_vsock_common_post_load\0"
+
+
+def blockers(result):
+    findings = result.last.get("findings") or result.record.get("findings") or []
+    return [f for f in findings if f["severity"] == "blocker"]
+
+
+def expect_refused(vm, id, words, qemu=None):
+    """By check and by handoff alike, with the finding id, the words in what it says, and a remedy."""
+    checked = vm.check(qemu)
+    expect_equal(checked.status, EXIT_REFUSED, "exit status of check")
+    found = {f["id"]: f for f in blockers(checked)}
+    expect(id in found, f"check did not find {id}, but {list(found.values())}{checked.errors}")
+    expect_equal(list(found), [id], "blockers")
+    expect(words in found[id]["what"], f"{id} does not say '{words}': {found[id]['what']}")
+    expect(found[id].get("remedy"), f"{id} names no remedy")
+    expect_handoff_refused(vm, qemu)
+    return found[id]
+
+
+def expect_handoff_refused(vm, qemu=None):
+    refused = vm.handoff(qemu)
+    expect_equal(refused.status, EXIT_REFUSED, f"exit status of handoff ({refused.why()})")
+    expect_equal(refused.record.get("outcome"), "refused", "outcome")
+    expect({s["stage"] for s in refused.record["stages"]} <= {"identify", "check"}, "a stage after check was begun")
+    return refused.record
+
+
+@contextmanager
+def untouched(vm, traffic=None):
+    """The guest runs in the same process all the time, and its connections go on."""
+    files = vm.files()
+    with vm.spy() as spy:
+        yield
+        expect_equal(spy.command("query-status")["status"], "running", "run state")
+        expect_equal([e["event"] for e in spy.events], [], "QEMU's events")
+    expect_equal(vm.processes(), [vm.first_pid], "QEMUs of the VM")
+    expect_equal(vm.files(), files, "files of the VM")
+    if traffic:
+        traffic.check()
+
+
+def refusal(name, vm, traffic, id, words, qemu=None):
+    with test(name) as t, untouched(vm, traffic):
+        finding = expect_refused(vm, id, words, qemu)
+        t.measured(f"{id}: {finding['what']} -> {finding['remedy']}")
+
+
+# ---- the destination's binary ----
+
+def strange_binary(name, content, mode=0o755):
+    STRANGE.mkdir(parents=True, exist_ok=True)
+    path = STRANGE / f"qemu-system-{name}"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return str(path)
+
+
+def without_slot():
+    """A QEMU whose symbol cprd does not find: as if the function had another name."""
+    content = Path(binary("11.1.3")).read_bytes()
+    expect(content.count(SLOT_SYMBOL) >= 1, "no symbol to rename")
+    return strange_binary("slotless", content.replace(SLOT_SYMBOL, SLOT_SYMBOL.replace(b"common", b"rarely")))
+
+
+with VM("11.1.3", spy=True) as vm, vm.traffic("echo", "echo:seqpacket", "counter") as traffic:
+    file = "destination-binary"
+    qemu = Path(binary("11.1.3")).read_bytes()
+    refusal("destination missing", vm, traffic, file, "No such file", str(STRANGE / "qemu-system-none"))
+    refusal("destination not executable", vm, traffic, file, "not executable", strange_binary("plain", qemu, 0o644))
+    refusal("destination writable by others", vm, traffic, file, "written by others",
+            strange_binary("writable", qemu, 0o777))
+    with test("destination not among those allowed") as t, untouched(vm, traffic):
+        for refused in (vm.check("/usr/bin/true"), vm.handoff("/usr/bin/true")):
+            expect_equal(refused.status, EXIT_REFUSED, "exit status")
+            expect("allowed" in refused.errors and refused.last.get("remedy"), f"no cause or remedy: {refused.said()}")
+        t.measured(f"{refused.last['what']} -> {refused.last['remedy']}")
+    refusal("destination not a QEMU", vm, traffic, file, "qemu-system-true",
+            strange_binary("true", Path("/usr/bin/true").read_bytes()))
+    refusal("destination not a program", vm, traffic, file, "qemu-system-text", strange_binary("text", b"#!/bin/sh\n"))
+    refusal("destination without the shield's slot", vm, traffic, file, "qemu-system-slotless", without_slot())
+    refusal("destination that does not know the machine", vm, traffic, "destination-qemu", "pc-q35-11.1", "10.0.2")
+    shutil.rmtree(STRANGE)
+
+    with test("a second handoff at once is told Busy") as t:
+        first = Handoff(vm.name)
+        first.wait_for("identify")
+        second = cprctl("handoff", vm.name)
+        checked = cprctl("check", vm.name)
+        result = first.end()
+        vm.note(result)
+        result.updated()
+        for refused in (second, checked):
+            expect_equal(refused.status, EXIT_REFUSED, "exit status of the second")
+            expect("handoff" in refused.last, f"it is not said which handoff is in flight: {refused.said()}")
+        traffic.check()
+        t.measured(second.errors.strip())
+        vm.first_pid = vm.pid
+
+    # ---- the QMP path ----
+
+    with test("QMP path busy") as t, untouched(vm, traffic):
+        with vm.qmp():
+            record = expect_handoff_refused(vm)
+            expect(record.get("remedy"), "no remedy")
+            t.measured(f"{record['reason']} -> {record['remedy']}")
+
+    with test("QMP path dead") as t, untouched(vm, traffic):
+        vm.unregister()
+        dead = "/run/lab/dead"
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(dead)
+        vm.register(qmp=dead)
+        record = expect_handoff_refused(vm)
+        expect(record.get("remedy"), "no remedy")
+        t.measured(f"{record['reason']} -> {record['remedy']}")
+        os.unlink(dead)
+        vm.unregister()
+        vm.register()
+
+    # ---- the kernel ----
+
+    with test("a device node without RESET_OWNER") as t, untouched(vm, traffic):
+        subprocess.run(["mount", "--bind", "/dev/null", "/dev/vhost-vsock"], check=True)
+        try:
+            finding = expect_refused(vm, "kernel", "")
+            t.measured(f"{finding['what']} -> {finding['remedy']}")
+        finally:
+            subprocess.run(["umount", "/dev/vhost-vsock"], check=True)
+
+    with test("and after all that a handoff still works") as t:
+        vm.handoff("11.1.3").updated()
+        traffic.check()
+        traffic.finish()
+        expect_equal(vm.resets(), [], "resets in the guest's log")
+
+# ---- the source's command line ----
+
+for name, options, id, words in (
+        ("RAM not shared", ["--no-share"], "memory", "not shared"),
+        ("auxiliary RAM not shared", ["--no-aux-ram-share"], "aux-ram-share", "not shared")):
+    with VM("10.0.2", *options, spy=True) as vm, vm.traffic("echo", "counter") as traffic:
+        refusal(name, vm, traffic, id, words)
+
+with VM("10.0.2", "--no-wait", vsock=False, spy=True) as vm:
+    refusal("no vsock device", vm, None, "vsock-device", "no vhost-vsock device")
+
+with VM("10.0.2", "--no-wait", "--machine", "pc", spy=True) as vm:
+    with vm.spy() as spy:
+        spy.command("device_add", driver="virtio-rng-pci", id="plugged")
+    refusal("a device that was hot-plugged", vm, None, "hot-plug", "plugged")
+
+# ---- what is not there ----
+
+with test("a process that is not a QEMU") as t:
+    result = cprctl("register", "stranger", "--pid", os.getpid(), "--qmp", "/run/dbus/system_bus_socket")
+    expect_equal(result.status, EXIT_REFUSED, "exit status")
+    expect(result.last.get("what") and result.last.get("remedy"), f"no cause or no remedy: {result.said()}")
+    t.measured(f"{result.last['what']} -> {result.last['remedy']}")
+
+with test("a process that does not exist") as t:
+    result = cprctl("register", "stranger", "--pid", 4194303, "--qmp", "/run/dbus/system_bus_socket")
+    expect_equal(result.status, EXIT_REFUSED, "exit status")
+    t.measured(result.last["what"])
+
+with test("a VM that nobody registered") as t:
+    for verb in ("check", "handoff", "show", "unregister", "cancel"):
+        result = cprctl(verb, "nobody")
+        expect_equal(result.status, EXIT_REFUSED, f"exit status of {verb}")
+        expect_equal(result.last, {"name": "nobody"}, f"{verb} said")
+    t.measured(result.errors.strip())
+end()
