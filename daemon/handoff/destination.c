@@ -490,29 +490,25 @@ static int connect_destination(struct handoff *h, struct failure *f)
         r = qmp_connect(name, &h->destination.qmp, f);
         if (r == -ENOENT) /* a recovery after its publication */
                 r = qmp_connect(l->path, &h->destination.qmp, f);
-        return r < 0 ? r : wait_greeting(h, h->destination.qmp, f);
+        return r;
 }
 
-static int ask_destination(struct handoff *h, struct failure *f)
+/* In one go, for its main loop loads the state between our questions, and then the guest is paused. */
+static int negotiate(struct handoff *h, struct failure *f)
 {
         struct qmp *q = h->destination.qmp;
-        _cleanup_json_ json_object *version = NULL;
-        json_object *v;
-        int r = wait_qmp(
-                h, q, "migrate-set-capabilities",
-                json_tokener_parse("{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}"), NULL,
-                f);
+        _cleanup_json_ json_object *status = NULL;
+        int r = qmp_send(q, "qmp_capabilities", NULL, -EBADF);
 
         if (r >= 0)
-                r = wait_qmp(h, q, "query-version", NULL, &version, f);
-        if (r < 0)
-                return r;
-        v = json_obj(version, "qemu");
-        free(h->destination.version);
-        if (asprintf(&h->destination.version, "%d.%d.%d", (int)json_int(v, "major", 0),
-                     (int)json_int(v, "minor", 0), (int)json_int(v, "micro", 0)) < 0)
-                return -ENOMEM;
-        return 0;
+                r = qmp_send(
+                        q, "migrate-set-capabilities",
+                        json_tokener_parse("{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}"),
+                        -EBADF);
+        r = wait_qmp(h, q, "query-migrate", NULL, &status, f);
+        if (r >= 0)
+                h->destination.has_state = STREQ(json_str(status, "status") ?: "", "completed");
+        return r;
 }
 
 int destination_build(struct handoff *h, struct failure *f)
@@ -520,7 +516,7 @@ int destination_build(struct handoff *h, struct failure *f)
         int r = connect_destination(h, f);
 
         if (r >= 0)
-                r = ask_destination(h, f);
+                r = negotiate(h, f);
         if (r < 0)
                 return r;
         if (h->destination.withholding || !h->destination.n_withheld)
@@ -547,6 +543,21 @@ static int start_guest(struct handoff *h, bool again, struct failure *f)
         return r < 0 ? r : wait_event(h, q, "RESUME", seen, &h->resume_usec, f);
 }
 
+/* Whether a signal waits for it to run again, upon which it would exit. */
+static bool is_leaving(const struct destination *d)
+{
+        static const char *const lines[] = {"SigPnd", "ShdPnd"};
+        const uint64_t ends = 1ULL << (SIGTERM - 1) | 1ULL << (SIGINT - 1) | 1ULL << (SIGHUP - 1);
+
+        for (size_t i = 0; i < ELEMENTSOF(lines); i++) {
+                uint64_t pending = 0;
+
+                if (process_status_number(&d->process, lines[i], 16, &pending) >= 0 && (pending & ends))
+                        return true;
+        }
+        return false;
+}
+
 int destination_commit(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
@@ -555,6 +566,8 @@ int destination_commit(struct handoff *h, struct failure *f)
 
         /* In this order: as long as it is traced it dies with us, and nothing is committed; once it is
          * committed it must outlive us. */
+        if (!again && is_leaving(d))
+                return failure_set(f, ECANCELED, "the destination was told to exit by a signal");
         tracee_detach(&d->tracee, h->deadline);
         if (!again && !process_is_alive(&d->process))
                 return destination_obituary(h, f);
@@ -563,8 +576,11 @@ int destination_commit(struct handoff *h, struct failure *f)
         if (r < 0)
                 return r;
         h->committed = true;
-        if (!d->qmp)
+        if (!d->qmp) {
                 r = connect_destination(h, f);
+                if (r >= 0)
+                        r = wait_greeting(h, d->qmp, f);
+        }
         if (r >= 0)
                 r = start_guest(h, again, f);
         return r;

@@ -71,6 +71,8 @@ struct destination {
         int log;                 /* owned: its stderr until it has claimed the device */
         uint64_t base;           /* load address of the binary */
         bool shield_up;
+        bool has_state;                           /* its side of the migration has completed */
+        bool owns;                                /* the kernel said so after its claim */
         bool withholding;                         /* ioctls on the device are withheld and recorded */
         bool skipping;                            /* …and this moment between an entry and an exit stop */
         bool cpr_bound, in_listen, cpr_listening; /* its CPR channel has come so far */
@@ -136,6 +138,9 @@ int wait_qmp(struct handoff *h, struct qmp *q, const char *command, json_object 
 /* The same with an fd for `getfd`. */
 int wait_qmp_fd(struct handoff *h, struct qmp *q, const char *command, json_object *arguments, int pass_fd,
                 json_object **ret_result, struct failure *f);
+/* The reply to what was sent before; @command is its name in a failure. */
+int wait_reply(struct handoff *h, struct qmp *q, const char *command, json_object **ret_result,
+               struct failure *f);
 /* The greeting, and the end of capabilities negotiation. */
 int wait_greeting(struct handoff *h, struct qmp *q, struct failure *f);
 /* An event named @name (that came after event number @after, 0: any). Its time stamp is in *ret_usec if asked

@@ -161,13 +161,28 @@ static size_t restore_stderr(struct injection *calls)
         return 2;
 }
 
+/* The answer to the question of source_load(): the destination must wait for our `cont`. */
+static int check_run_state(struct handoff *h, struct failure *f)
+{
+        _cleanup_json_ json_object *status = NULL;
+        int r = wait_reply(h, h->destination.qmp, "query-status", &status, f);
+
+        if (r >= 0 && json_flag(status, "running"))
+                r = failure_set(f, EPROTO, "the destination runs before it was told to");
+        return r;
+}
+
+/* Leaves the destination stopped: the next thing that it shall do is `cont`. */
 static int remote_claim(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        struct injection calls[WITHHELD_MAX + 2];
+        struct injection calls[WITHHELD_MAX + 2], ask = question(FD_DEVICE);
+        struct failure unused = {};
         size_t n = 0;
-        int r = destination_stop(h, f);
+        int r = check_run_state(h, f);
 
+        if (r >= 0)
+                r = destination_stop(h, f);
         for (; n < d->n_withheld; n++) {
                 const struct withheld *w = &d->withheld[n];
 
@@ -178,10 +193,11 @@ static int remote_claim(struct handoff *h, struct failure *f)
         n += restore_stderr(calls + n);
         if (r >= 0)
                 r = inject_calls(&d->tracee, calls, n, h->deadline, f);
+        if (r >= 0)
+                r = answer(inject_calls(&d->tracee, &ask, 1, h->deadline, &unused), f);
+        d->owns = r > 0;
         if (r >= 0 && d->shield_up)
                 r = destination_set_shield(h, false, f);
-        if (r >= 0)
-                r = tracee_resume(&d->tracee, PTRACE_CONT, 0);
         return r;
 }
 
@@ -207,24 +223,10 @@ static int remote_give_up(struct handoff *h, struct failure *f)
         return 0;
 }
 
-static int remote_is_claimed(struct handoff *h, struct failure *f)
-{
-        struct injection ask = question(FD_DEVICE);
-        struct failure unused = {};
-        int r = destination_stop(h, f);
-
-        if (r < 0)
-                return r;
-        r = answer(inject_calls(&h->destination.tracee, &ask, 1, h->deadline, &unused), f);
-        tracee_resume(&h->destination.tracee, PTRACE_CONT, 0);
-        return r < 0 ? failure_set(f, r, "%s", unused.what) : r;
-}
-
 const struct owner owner_remote = {
         .name = "remote",
         .release = remote_release,
         .take_back = remote_take_back,
         .claim = remote_claim,
         .give_up = remote_give_up,
-        .is_claimed = remote_is_claimed,
 };

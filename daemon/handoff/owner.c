@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/handoff/owner.h"
 
+#include "daemon/handoff/destination.h"
 #include "daemon/log.h"
 
 #define JOURNALED_CONNECTIONS_MAX 1000
@@ -18,8 +19,8 @@ int owner_find(struct handoff *h, struct failure *f)
         return failure_remedy(f, "leave the strategy to cprd");
 }
 
-/* Now: the guest is stopped, so what goes from here on does not go by its own doing. A recovery needs the list
- * too, to say what was lost; the journal has room for one of a sane length only. */
+/* Now: the guest is stopped, so what goes from here on does not go by its own doing. A recovery needs the
+ * list too, to say what was lost; the journal has room for one of a sane length only. */
 static int list_connections(struct handoff *h, struct failure *f)
 {
         connections_done(&h->before);
@@ -56,19 +57,13 @@ int owner_give_up(struct handoff *h, struct failure *f)
 
 int owner_verify(struct handoff *h, struct failure *f)
 {
-        _cleanup_json_ json_object *status = NULL;
         struct connections now = {};
         size_t lost = 0;
-        int r = h->owner->is_claimed(h, f);
 
-        if (r == 0)
-                r = failure_set(f, EPERM, "the destination does not own the device it claimed");
-        if (r >= 0)
-                r = wait_qmp(h, h->destination.qmp, "query-status", NULL, &status, f);
-        if (r < 0)
-                return r;
-        if (json_flag(status, "running"))
-                return failure_set(f, EPROTO, "the destination runs before it was told to");
+        if (!h->destination.owns)
+                return failure_set(f, EPERM, "the destination does not own the device it claimed");
+        if (!process_is_alive(&h->destination.process))
+                return destination_obituary(h, f);
         if (h->before.n && connections_list(h->source.cid, &now) >= 0)
                 lost = connections_lost(&h->before, &now);
         connections_done(&now);

@@ -15,12 +15,11 @@ struct owner {
         int (*release)(struct handoff *h, struct failure *f);
         /* …and takes it back (VHOST_SET_OWNER). */
         int (*take_back)(struct handoff *h, struct failure *f);
-        /* The destination claims it (VHOST_SET_OWNER and what else it wanted of it while it was built). */
+        /* The destination claims it (VHOST_SET_OWNER and what else it wanted of it while it was built), and
+         * the kernel is asked whether it has it: h->destination.owns. */
         int (*claim)(struct handoff *h, struct failure *f);
         /* …and gives it up, or it is reclaimed from a dead one. */
         int (*give_up)(struct handoff *h, struct failure *f);
-        /* 1: the destination owns it, 0: it does not. */
-        int (*is_claimed)(struct handoff *h, struct failure *f);
 };
 
 extern const struct owner owner_remote;

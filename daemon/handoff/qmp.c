@@ -15,8 +15,8 @@ struct qmp {
         char *buffer;
         size_t size, room;
         json_object *greeting;
-        json_object *reply; /* to the command with the id `sent` */
-        int64_t sent;
+        json_object *reply;   /* to the command with the id `sent` */
+        int64_t sent, waited; /* ids: of the last command, of the last one that had its reply taken */
         json_object *events[EVENTS_MAX]; /* a ring: event number n (from 1) is at (n - 1) % EVENTS_MAX */
         uint64_t n_events;
 };
@@ -104,6 +104,12 @@ static void keep_event(struct qmp *q, json_object *event)
         *place = json_object_get(event);
 }
 
+/* Whether @o is the refusal of a command that others were sent behind: it stands for all of them. */
+static bool is_refusal(const struct qmp *q, json_object *o)
+{
+        return json_obj(o, "error") && json_int(o, "id", -1) > q->waited && !q->reply;
+}
+
 static int take_line(struct qmp *q, const char *line)
 {
         _cleanup_json_ json_object *o = json_tokener_parse(line);
@@ -115,7 +121,7 @@ static int take_line(struct qmp *q, const char *line)
                 q->greeting = TAKE_PTR(o);
         } else if (json_str(o, "event")) {
                 keep_event(q, o);
-        } else if (json_int(o, "id", -1) == q->sent) {
+        } else if (json_int(o, "id", -1) == q->sent || is_refusal(q, o)) {
                 json_object_put(q->reply);
                 q->reply = TAKE_PTR(o);
         } else if (json_obj(o, "error") && !json_object_object_get(o, "id")) {
@@ -220,7 +226,9 @@ int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
         json_object *value;
         const char *description;
 
-        if (!q->reply)
+        if (q->reply)
+                q->waited = q->sent;
+        else
                 return q->error ? failure_set(f, q->error, "the QMP connection has ended: %s",
                                               strerror(-q->error))
                                 : 0;

@@ -36,8 +36,9 @@ int qmp_error(const struct qmp *q);
 /* The greeting, once it has come; borrowed. */
 json_object *qmp_greeting(struct qmp *q);
 
-/* Sends a command. Takes the reference of @arguments (may be NULL). One command at a time. @pass_fd stays the
- * caller's (-EBADF: none); only `getfd` takes one. */
+/* Sends a command. Takes the reference of @arguments (may be NULL). Several may be sent before a reply is
+ * asked for: that reply is then the last one's, or the first refusal. @pass_fd stays the caller's (-EBADF:
+ * none); only `getfd` takes one. */
 int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd);
 /* The reply to the last command. Returns 1 with its `return` in *ret (the caller's); 0: not yet; or a
  * negative errno with QEMU's words in @f (EREMOTEIO: an `error` reply). */

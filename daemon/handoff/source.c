@@ -320,27 +320,49 @@ static int wait_migration(struct handoff *h, struct qmp *q, char status[32], cha
         }
 }
 
+/* What the last MIGRATION event after number @after said; NULL: there was none. */
+static const char *last_status(struct qmp *q, uint64_t after)
+{
+        return json_str(json_obj(qmp_event(q, "MIGRATION", after, NULL), "data"), "status");
+}
+
+/* By the events alone: the guest is paused, and every question would cost it a round trip. */
+static int both_completed(struct handoff *h, void *userdata)
+{
+        const char *source = last_status(h->source.qmp, h->source_events - 1) ?: "";
+        const char *destination = last_status(h->destination.qmp, 0) ?: "";
+
+        if (STREQ(destination, "completed"))
+                h->destination.has_state = true;
+        if (STREQ(source, "failed") || STREQ(source, "cancelled") || STREQ(destination, "failed"))
+                return -EREMOTEIO;
+        return STREQ(source, "completed") && h->destination.has_state;
+}
+
+static int explain_migration(struct handoff *h, struct failure *f)
+{
+        char status[32], reason[256] = "no reason given";
+
+        /* The destination knows best. */
+        destination_last_words(h, f);
+        query_migrate(h, h->source.qmp, status, reason, NULL);
+        return failure_set(f, EREMOTEIO, "the migration failed: %s", reason);
+}
+
 int source_load(struct handoff *h, struct failure *f)
 {
-        struct qmp *const sides[] = {h->source.qmp, h->destination.qmp};
-        static const char *const names[] = {"source", "destination"};
+        int r = wait_until(h, both_completed, NULL, f);
 
-        for (size_t i = 0; i < ELEMENTSOF(sides); i++) {
-                char status[32], reason[256];
-                int r = wait_migration(h, sides[i], status, reason, f);
-
-                if (r < 0)
-                        return r;
-                if (!STREQ(status, "completed")) {
-                        destination_last_words(h, f);
-                        return failure_set(f, EREMOTEIO, "the migration %s in the %s: %s", status, names[i],
-                                           reason);
-                }
-        }
+        if (r == -EREMOTEIO)
+                return explain_migration(h, f);
+        if (r < 0)
+                return r;
         if (!h->pause_began)
                 return failure_set(f, EPROTO,
                                    "the migration completed, but the source never said that it stopped");
         h->loaded = true;
+        /* The answer comes while the source releases the device; the claim looks at it. */
+        qmp_send(h->destination.qmp, "query-status", NULL, -EBADF);
         return handoff_fact(h, "loaded", json_object_new_boolean(true), f);
 }
 

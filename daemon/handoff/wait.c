@@ -143,14 +143,17 @@ int wait_qmp(struct handoff *h, struct qmp *q, const char *command, json_object 
 int wait_qmp_fd(struct handoff *h, struct qmp *q, const char *command, json_object *arguments, int pass_fd,
                 json_object **ret_result, struct failure *f)
 {
-        struct qmp_wait w = {.qmp = q, .f = f, .ret = ret_result};
-        struct failure inner = {};
-        int r;
+        qmp_send(q, command, arguments, pass_fd); /* if it fails, so will the wait */
+        return wait_reply(h, q, command, ret_result, f);
+}
 
-        w.f = &inner;
-        r = qmp_send(q, command, arguments, pass_fd);
-        if (r >= 0)
-                r = wait_until(h, has_reply, &w, &inner);
+int wait_reply(struct handoff *h, struct qmp *q, const char *command, json_object **ret_result,
+               struct failure *f)
+{
+        struct failure inner = {};
+        struct qmp_wait w = {.qmp = q, .f = &inner, .ret = ret_result};
+        int r = wait_until(h, has_reply, &w, &inner);
+
         if (r < 0 && qmp_error(q))
                 r = explain(h, q, r, f);
         if (r < 0)
