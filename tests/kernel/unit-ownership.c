@@ -7,6 +7,7 @@
 #include <linux/vhost.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -313,7 +314,7 @@ static int wait_for_echo(struct host_stream *s, uint64_t bytes)
         return 0;
 }
 
-static int between_processes(uint32_t cid)
+static int hand_to_other_process(uint32_t cid, int namespaces)
 {
         _cleanup_(vmm_freep) struct vmm *vmm = NULL;
         _cleanup_close_ int fd = -EBADF, go = eventfd(0, EFD_NONBLOCK);
@@ -325,7 +326,7 @@ static int between_processes(uint32_t cid)
         pid = fork();
         EXPECT(pid >= 0);
         if (pid == 0)
-                _exit(take_and_return(channel[1], go));
+                _exit(unshare(namespaces) < 0 || take_and_return(channel[1], go));
         if (test_guest(cid, &vmm) || unit_connect(vmm, SOCK_STREAM, VMM_PORT_ECHO, &fd, &s) ||
             unit_echo(vmm, &s, 10000))
                 return 1;
@@ -342,6 +343,17 @@ static int between_processes(uint32_t cid)
         return unit_echo(vmm, &s, 10000);
 }
 
+static int between_processes(uint32_t cid)
+{
+        return hand_to_other_process(cid, 0);
+}
+
+/* A device belongs to the network namespace of whoever opened it, not of who owns it. */
+static int between_namespaces(uint32_t cid)
+{
+        return hand_to_other_process(cid, CLONE_NEWNET);
+}
+
 const struct unit_case unit_ownership[] = {
         {"nothing_is_left", 1, nothing_is_left},
         {"eventfds_are_gone", 1, eventfds_are_gone},
@@ -355,6 +367,7 @@ const struct unit_case unit_ownership[] = {
         {"released_twice", 8, released_twice},
         {"works_while_running", 8, works_while_running},
         {"between_processes", 11, between_processes},
+        {"between_namespaces", 11, between_namespaces},
         {"cid_is_set_again", 11, cid_is_set_again},
         {},
 };

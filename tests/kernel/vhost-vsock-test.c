@@ -186,7 +186,7 @@ static pid_t start_logger(void)
         }
 }
 
-/* init [MODULE.PARAMETER=VALUE…] COMMAND…: leaves the exit code in /verdict, and waits for the machine to be switched off. */
+/* init [MODULE.PARAMETER=VALUE…] COMMAND…: leaves the exit code in /verdict, and waits to be switched off. */
 static void run_init(int argc, char **argv)
 {
         char verdict[32];
