@@ -17,6 +17,7 @@ import subprocess
 import time
 
 import traffic
+from faults import MAX_PAUSE
 from lab import VM, daemon_pid, devices_held, end, expect, expect_equal, test, wait_until
 
 CONNECTIONS = 20
@@ -86,7 +87,7 @@ with contextlib.ExitStack() as stack:
         expect(wait_until(lambda: vm.describe()["state"] == "gone"), "cprd did not notice")
 
     with test("the same after a handoff, whose custody is over") as t, VM("11.1.3") as vm:
-        vm.handoff("11.1.3").updated()
+        vm.handoff("11.1.3", "--max-pause", MAX_PAUSE).updated()
         kill_with_connections(t, vm)
 
     vm = stack.enter_context(VM("11.1.3"))
@@ -112,7 +113,7 @@ with contextlib.ExitStack() as stack:
         t.measured(f"{load.bytes()} bytes")
 
     with test("the next handoff, and no byte lost, doubled or out of order"):
-        vm.handoff("11.1.3").updated()
+        vm.handoff("11.1.3", "--max-pause", MAX_PAUSE).updated()
         load.check()
         load.finish()
 end()

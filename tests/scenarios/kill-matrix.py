@@ -21,9 +21,9 @@ which = sys.argv[1] if len(sys.argv) > 1 else str(1 + int(time.time() // 86400) 
 cells = [Cell(stage, "before", action) for i, stage in enumerate(STAGES) for j, action in enumerate(ACTIONS)
          if which == "all" or (i + j) % THIRDS == int(which) - 1]
 cells = [cell for cell in cells if not sys.argv[2:] or cell.stage in sys.argv[2:]]
+bench = Bench()
+vm, load = bench.ready()
 with test("the pause budget used up before commit") as t:
-    bench = Bench()
-    vm, load = bench.ready()
     record, seconds = handoff_with(vm, max_pause="1ms")
     check_end(vm, record, "still_on_source", "alive")
     expect("pause budget" in record["reason"], record["reason"])
