@@ -119,6 +119,7 @@ static void method_describe(struct call *call)
 
         if (!vm)
                 return;
+        vm_look(vm);
         o = json_object_new_object();
         json_add(o, "vm", vm_describe(vm));
         call_reply(call, o);

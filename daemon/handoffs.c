@@ -77,6 +77,7 @@ static struct handoff *handoff_alloc(struct daemon *d, const char *id)
         if (!h)
                 return NULL;
         h->daemon = d;
+        h->connections = -1;
         snprintf(h->id, sizeof(h->id), "%s", id);
         snprintf(h->custody.id, sizeof(h->custody.id), "%s", id);
         h->findings = json_object_new_array();
@@ -241,21 +242,30 @@ static json_object *about_qemu(json_object *fact, int64_t pid, const char *binar
         return o;
 }
 
-json_object *handoff_about(const struct handoff *h)
+/* Those that are there now: asked once, when the CID is known and nothing has been touched. */
+static int64_t connections_now(struct handoff *h, int64_t cid)
+{
+        if (h->connections < 0 && cid >= 0)
+                h->connections = vm_count_connections(cid);
+        return h->connections;
+}
+
+json_object *handoff_about(struct handoff *h)
 {
         json_object *source = json_obj(h->facts, "source"), *destination = json_obj(h->facts, "destination");
-        static const char *const numbers[] = {"cid", "connections", "pause"};
         json_object *o = json_object_new_object();
+        int64_t cid = json_int(source, "cid", -1), connections = connections_now(h, cid);
+        int64_t pause = json_int(h->facts, "pause", -1);
 
         json_add(o, "source", about_qemu(source, json_int(h->order, "pid", 0), ""));
         json_add(o, "destination",
                  about_qemu(destination, 0, json_str(h->order, "binary") ?: json_str(source, "binary") ?: ""));
-        for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
-                int64_t n = json_int(h->facts, numbers[i], json_int(source, numbers[i], -1));
-
-                if (n >= 0)
-                        json_add_int(o, numbers[i], n);
-        }
+        if (cid >= 0)
+                json_add_int(o, "cid", cid);
+        if (connections >= 0)
+                json_add_int(o, "connections", connections);
+        if (pause >= 0)
+                json_add_int(o, "pause", pause);
         return o;
 }
 
@@ -294,6 +304,22 @@ static void take_progress(struct handoff *h, json_object *progress)
         notify_progress(h, progress);
 }
 
+/* Members of later facts win, those of objects within too. */
+static void take_fact(struct handoff *h, json_object *fact)
+{
+        json_object_object_foreach (fact, key, value) {
+                json_object *old = json_obj(h->facts, key);
+
+                if (!old || !json_object_is_type(value, json_type_object)) {
+                        json_add(h->facts, key, json_object_get(value));
+                        continue;
+                }
+                json_object_object_foreach (value, member, v) {
+                        json_add(old, member, json_object_get(v));
+                }
+        }
+}
+
 static void take_line(struct handoff *h, json_object *line)
 {
         json_object *o;
@@ -303,9 +329,7 @@ static void take_line(struct handoff *h, json_object *line)
         } else if ((o = json_obj(line, "finding"))) {
                 json_object_array_add(h->findings, json_object_get(o));
         } else if ((o = json_obj(line, "fact"))) {
-                json_object_object_foreach (o, key, value) {
-                        json_add(h->facts, key, json_object_get(value));
-                }
+                take_fact(h, o);
         } else if ((o = json_obj(line, "record"))) {
                 json_object_put(h->record);
                 h->record = json_object_get(o);

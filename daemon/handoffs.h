@@ -45,6 +45,7 @@ struct handoff {
         json_object *stages;     /* array of StageTime, of those that have ended */
         json_object *facts;      /* the journal's, all in one object */
         json_object *record;     /* NULL: not ended yet */
+        int64_t connections;     /* when it began; -1: not known */
         char stage[32];          /* the latest one the journal names */
         bool committed, cancelled;
         unsigned tries; /* cprd-handoffs started for it */
@@ -75,7 +76,7 @@ void handoff_observe(struct handoff *h, struct observer *o);
 void observer_remove(struct observer *o);
 
 /* About of io.cprd.varlink, as far as the journal tells by now; the caller's to put. */
-json_object *handoff_about(const struct handoff *h);
+json_object *handoff_about(struct handoff *h);
 
 /* Asks for a roll back. -EALREADY: it is past its commit. */
 int handoff_cancel(struct handoff *h);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "vm.h"
 
+#include "connections.h"
 #include "handoffs.h"
 #include "log.h"
 
@@ -250,6 +251,26 @@ void vm_unregister(struct vm *vm)
         log_full(LOG_INFO, vm->name, NULL, "unregistered");
         vm_unlink(vm);
         vm_free(vm);
+}
+
+int64_t vm_count_connections(int64_t cid)
+{
+        struct connections c = {};
+        int64_t n;
+
+        if (cid < 0 || cid > UINT32_MAX || connections_list((uint32_t)cid, &c) < 0)
+                return -1;
+        n = (int64_t)c.n;
+        connections_done(&c);
+        return n;
+}
+
+void vm_look(struct vm *vm)
+{
+        int64_t n = vm_is_gone(vm) ? -1 : vm_count_connections(vm->cid);
+
+        if (n >= 0)
+                vm->connections = n;
 }
 
 json_object *vm_describe(const struct vm *vm)

@@ -35,6 +35,12 @@ int vm_register(struct daemon *d, const char *name, pid_t pid, const char *qmp, 
 /* The caller has made sure that no handoff of it is in flight. */
 void vm_unregister(struct vm *vm);
 
+/* ESTABLISHED AF_VSOCK connections of this host with a CID; -1: the kernel does not say. */
+int64_t vm_count_connections(int64_t cid);
+
+/* Looks how many connections there are now. */
+void vm_look(struct vm *vm);
+
 /* Vm of io.cprd.varlink; the caller's to put. */
 json_object *vm_describe(const struct vm *vm);
 
