@@ -28,7 +28,7 @@ def varlinkctl(*arguments):
 def raw(*calls):
     """What a client with a socket and a JSON library sees. Returns a reply for each call."""
     sent = "".join(json.dumps({"method": m, "parameters": p}) + "\0" for m, p in calls)
-    answer = run("socat", "-t", "5", "-", f"UNIX-CONNECT:{ADDRESS}", input=sent).stdout
+    answer = run("socat", "-t", "60", "-", f"UNIX-CONNECT:{ADDRESS}", input=sent).stdout
     return [json.loads(text) for text in answer.split("\0")[:-1]]
 
 
@@ -49,7 +49,7 @@ with VM("10.0.2") as vm, vm.traffic("echo", "counter") as traffic:
         expect(checked["passed"], f"check found {checked['findings']}")
         t.measured(f"{len(checked['findings'])} findings")
 
-    with test("python3-varlink: a handoff with a reply for each stage") as t:
+    with test("python3-varlink, a handoff with a reply for each stage") as t:
         with varlink.Client(address=f"unix:{ADDRESS}") as client, client.open("io.cprd") as cprd:
             replies = list(cprd.Handoff(name=vm.name, binary=binary("11.1.3"), maxPause=20000000, _more=True))
             record = replies[-1]["record"]
@@ -69,7 +69,7 @@ with VM("10.0.2") as vm, vm.traffic("echo", "counter") as traffic:
         traffic.check()
         t.measured(f"{len(replies)} replies")
 
-    with test("a bare socket: several calls at once, errors that say what is wrong") as t:
+    with test("a bare socket, several calls at once, errors that say what is wrong") as t:
         replies = raw(("io.cprd.List", {}), ("io.cprd.Describe", {"name": "nobody"}), ("io.cprd.Nothing", {}),
                       ("io.cprd.Describe", {"name": 5}), ("org.varlink.service.GetInfo", {}))
         expect_equal([r.get("error") for r in replies],
@@ -77,7 +77,7 @@ with VM("10.0.2") as vm, vm.traffic("echo", "counter") as traffic:
                       "org.varlink.service.InvalidParameter", None], "errors")
         expect("io.cprd" in replies[4]["parameters"]["interfaces"], f"GetInfo says {replies[4]}")
 
-    with test("a bare socket: what is no Varlink ends its connection and nothing else") as t:
+    with test("a bare socket, what is no Varlink ends its connection and nothing else") as t:
         for nonsense in ("nonsense\0", "{}\0", '{"method":5}\0', "[" * 5000 + "\0", '{"method":"io.cprd.List"', "\0" * 10):
             run("socat", "-t", "1", "-", f"UNIX-CONNECT:{ADDRESS}", input=nonsense)
         expect_equal(len(raw(("io.cprd.List", {}))), 1, "replies to a call after it")

@@ -224,6 +224,16 @@ class Result:
     def record(self):
         return self.last.get("record") or {}
 
+    @property
+    def error(self):
+        """The name of the Varlink error that a call ended with."""
+        return self.last.get("error")
+
+    @property
+    def details(self):
+        """What that error says."""
+        return self.last.get("parameters") or {}
+
     def said(self):
         """Everything that an operator could read of it."""
         return json.dumps(self.replies[-3:]) + self.errors

@@ -93,8 +93,9 @@ with VM("11.1.3", spy=True) as vm, vm.traffic("echo", "echo:seqpacket", "counter
     with test("destination not among those allowed") as t, untouched(vm, traffic):
         for refused in (vm.check("/usr/bin/true"), vm.handoff("/usr/bin/true")):
             expect_equal(refused.status, EXIT_REFUSED, "exit status")
-            expect("allowed" in refused.errors and refused.last.get("remedy"), f"no cause or remedy: {refused.said()}")
-        t.measured(f"{refused.last['what']} -> {refused.last['remedy']}")
+            expect_equal(refused.error, "io.cprd.NotUsable", "error")
+            expect("allowed" in refused.details["what"] and refused.details["remedy"], f"it said {refused.details}")
+        t.measured(f"{refused.details['what']} -> {refused.details['remedy']}")
     refusal("destination not a QEMU", vm, traffic, file, "qemu-system-true",
             strange_binary("true", Path("/usr/bin/true").read_bytes()))
     refusal("destination not a program", vm, traffic, file, "qemu-system-text", strange_binary("text", b"#!/bin/sh\n"))
@@ -112,7 +113,8 @@ with VM("11.1.3", spy=True) as vm, vm.traffic("echo", "echo:seqpacket", "counter
         result.updated()
         for refused in (second, checked):
             expect_equal(refused.status, EXIT_REFUSED, "exit status of the second")
-            expect("handoff" in refused.last, f"it is not said which handoff is in flight: {refused.said()}")
+            expect_equal(refused.error, "io.cprd.Busy", "error")
+            expect_equal(refused.details["handoff"], result.record["id"], "handoff in flight")
         traffic.check()
         t.measured(second.errors.strip())
         vm.first_pid = vm.pid
@@ -175,18 +177,18 @@ with VM("10.0.2", "--no-wait", "--machine", "pc", spy=True) as vm:
 with test("a process that is not a QEMU") as t:
     result = cprctl("register", "stranger", "--pid", os.getpid(), "--qmp", "/run/dbus/system_bus_socket")
     expect_equal(result.status, EXIT_REFUSED, "exit status")
-    expect(result.last.get("what") and result.last.get("remedy"), f"no cause or no remedy: {result.said()}")
-    t.measured(f"{result.last['what']} -> {result.last['remedy']}")
+    expect(result.details.get("what") and result.details.get("remedy"), f"no cause or no remedy: {result.said()}")
+    t.measured(f"{result.details['what']} -> {result.details['remedy']}")
 
 with test("a process that does not exist") as t:
     result = cprctl("register", "stranger", "--pid", 4194303, "--qmp", "/run/dbus/system_bus_socket")
     expect_equal(result.status, EXIT_REFUSED, "exit status")
-    t.measured(result.last["what"])
+    t.measured(result.details["what"])
 
 with test("a VM that nobody registered") as t:
     for verb in ("check", "handoff", "show", "unregister", "cancel"):
         result = cprctl(verb, "nobody")
         expect_equal(result.status, EXIT_REFUSED, f"exit status of {verb}")
-        expect_equal(result.last, {"name": "nobody"}, f"{verb} said")
+        expect_equal((result.error, result.details), ("io.cprd.NoSuchVm", {"name": "nobody"}), f"{verb} said")
     t.measured(result.errors.strip())
 end()
