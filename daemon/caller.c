@@ -52,6 +52,7 @@ int caller_identify(int socket, struct caller *ret)
 
         if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
                 return -errno;
+        ret->uid = peer.uid;
         read_comm(peer.pid, comm, sizeof(comm));
         snprintf(ret->text, sizeof(ret->text), "uid=%u pid=%d %s", peer.uid, peer.pid, comm);
         ret->allowed = peer.uid == 0 || peer.uid == geteuid() ||

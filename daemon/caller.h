@@ -5,7 +5,10 @@
 
 #include "proto/base.h"
 
+#include <sys/types.h>
+
 struct caller {
+        uid_t uid;
         bool allowed;  /* root, or in the group cprd by its primary or a supplementary group */
         char text[96]; /* "uid=0 pid=123 cprctl": for the record */
 };

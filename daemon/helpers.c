@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "helpers.h"
 
+#include "listener.h"
 #include "log.h"
 #include "proto/handoff.h"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #define HELPERS_MAX  512
 #define SILENCE_USEC (30 * USEC_PER_SEC) /* the longest deadline of a stage by default… */
@@ -260,23 +259,6 @@ static int on_accept(sd_event_source *s, int socket, uint32_t revents, void *use
         return 0;
 }
 
-static int listen_on(const char *path, int *ret)
-{
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-        if (strlen(path) >= sizeof(address.sun_path))
-                return -ENAMETOOLONG;
-        strcpy(address.sun_path, path);
-        if (unlink(path) < 0 && errno != ENOENT)
-                return -errno;
-        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, 0600) < 0 ||
-            listen(fd, 64) < 0)
-                return -errno;
-        *ret = TAKE_FD(fd);
-        return 0;
-}
-
 static int helpers_new(struct daemon *d)
 {
         d->helpers = calloc(1, sizeof(*d->helpers));
@@ -292,7 +274,7 @@ int helpers_listen(struct daemon *d, struct failure *f)
         int r = helpers_new(d);
 
         if (r >= 0)
-                r = listen_on(path, &d->helpers->fd);
+                r = listener_open(path, SOCK_SEQPACKET, 0600, (gid_t)-1, &d->helpers->fd);
         if (r >= 0)
                 r = sd_event_add_io(d->event, &d->helpers->io, d->helpers->fd, EPOLLIN, on_accept, d);
         return r < 0 ? failure_set(f, r, "cannot listen on %s: %s", path, strerror(-r)) : 0;

@@ -2,16 +2,16 @@
 #include "server.h"
 
 #include "api.h"
+#include "listener.h"
 #include "log.h"
 #include "proto/varlink.h"
 
 #include <grp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #define CONNECTIONS_MAX 256
+#define CONNECTIONS_FEW 192 /* of callers other than root: who may call cprd must not lock root out */
 
 struct connection {
         struct connection *next;
@@ -211,10 +211,9 @@ int server_adopt(struct daemon *d, int fd)
         struct connection *c = calloc(1, sizeof(*c));
         int r;
 
-        if (!c || d->server->n >= CONNECTIONS_MAX) {
-                free(c);
+        if (!c) {
                 close(fd);
-                return c ? -EMFILE : -ENOMEM;
+                return -ENOMEM;
         }
         c->daemon = d;
         r = varlink_new(fd, &c->varlink);
@@ -223,6 +222,8 @@ int server_adopt(struct daemon *d, int fd)
                 return r;
         }
         r = caller_identify(fd, &c->caller);
+        if (r >= 0 && d->server->n >= (c->caller.uid == 0 ? CONNECTIONS_MAX : CONNECTIONS_FEW))
+                r = -EMFILE;
         if (r >= 0)
                 r = sd_event_add_io(d->event, &c->io, fd, EPOLLIN, on_io, c);
         if (r < 0) {
@@ -248,50 +249,18 @@ static int on_accept(sd_event_source *s, int socket, uint32_t revents, void *use
         return 0;
 }
 
-/* The unit runs in the group cprd, and may not change a file's group: then it has it already. */
-static int set_group(const char *path, gid_t gid)
-{
-        struct stat st;
-
-        if (lstat(path, &st) < 0)
-                return -errno;
-        return st.st_gid != gid && lchown(path, (uid_t)-1, gid) < 0 ? -errno : 0;
-}
-
-/* 0660 root:cprd from the moment it can be connected to. Without that group (not installed yet) root only. */
-static int listen_on(const char *path, int *ret)
-{
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        struct group *group = getgrnam(CALLER_GROUP);
-        int r;
-
-        if (strlen(path) >= sizeof(address.sun_path))
-                return -ENAMETOOLONG;
-        strcpy(address.sun_path, path);
-        if (unlink(path) < 0 && errno != ENOENT)
-                return -errno;
-        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-                return -errno;
-        r = group ? set_group(path, group->gr_gid) : 0;
-        if (r < 0)
-                return r;
-        if (chmod(path, group ? 0660 : 0600) < 0 || listen(fd, 128) < 0)
-                return -errno;
-        *ret = TAKE_FD(fd);
-        return 0;
-}
-
 int server_listen(struct daemon *d, struct failure *f)
 {
         _cleanup_free_ char *path = path_join(d->runtime, "io.cprd");
+        struct group *group = getgrnam(CALLER_GROUP); /* none, before it is installed: root only */
         int r;
 
         d->server = calloc(1, sizeof(*d->server));
         if (!d->server)
                 return -ENOMEM;
         d->server->fd = -EBADF;
-        r = listen_on(path, &d->server->fd);
+        r = listener_open(path, SOCK_STREAM, group ? 0660 : 0600, group ? group->gr_gid : (gid_t)-1,
+                          &d->server->fd);
         if (r >= 0)
                 r = sd_event_add_io(d->event, &d->server->io, d->server->fd, EPOLLIN, on_accept, d);
         return r < 0 ? failure_set(f, r, "cannot listen on %s: %s", path, strerror(-r)) : 0;

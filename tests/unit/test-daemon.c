@@ -205,6 +205,8 @@ static void helper_main(struct helper_world *w, enum deed deed)
                 break;
         default:
                 helper_progress(w, "identify");
+                helper_write(w, "fact", "{\"source\":{\"cid\":42,\"binary\":\"/old/qemu\"}}");
+                helper_write(w, "fact", "{\"source\":{\"version\":\"1.2.3\"}}");
                 helper_progress(w, "commit");
                 helper_custody(w);
                 helper_end(w, "updated", destination_pid);
@@ -579,7 +581,7 @@ static void handoff_updated(void)
 {
         _cleanup_json_ json_object *record = NULL, *vm = NULL, *history = NULL;
         struct varlink *v = caller_new();
-        json_object *reply, *first;
+        json_object *reply, *first, *about;
         char text[128];
 
         begin(FINISH, FINISH);
@@ -590,6 +592,12 @@ static void handoff_updated(void)
         json_object_put(reply);
         reply = caller_receive(v);
         EXPECT_STR(json_str(json_obj(json_obj(reply, "parameters"), "progress"), "stage"), "identify");
+        json_object_put(reply);
+        reply = caller_receive(v);
+        about = json_obj(json_obj(reply, "parameters"), "about");
+        EXPECT_INT(json_int(about, "cid", 0), 42);
+        EXPECT_STR(json_str(json_obj(about, "source"), "version"), "1.2.3");
+        EXPECT_STR(json_str(json_obj(about, "destination"), "binary"), "/old/qemu");
         json_object_put(reply);
         record = receive_record(v);
         EXPECT_STR(json_str(record, "outcome"), "updated");
