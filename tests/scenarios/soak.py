@@ -7,12 +7,11 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+from faults import MAX_PAUSE, give_way
 from lab import (HANDOFFS, VM, daemon_pid, expect, expect_equal, milliseconds, open_files, process_ids, read_process,
                  test, wait_until)
 
 LOAD = ("echo", "counter", "source")
-# The lab's one CPU is shared with the guest, its load and all of its clients.
-MAX_PAUSE = "20s"
 # An allocator keeps some of what it has had; what grows with every handoff is far more than this by their end.
 MEMORY_SLACK_KIB = 512
 ENDS = 50
@@ -79,6 +78,7 @@ def pauses_of(records):
 def soak(first, second, handoffs):
     """Hands one VM from first to second and back, and so on."""
     with VM(first) as vm, vm.traffic(*LOAD) as traffic:
+        give_way(traffic)
         records = []
         name = f"{handoffs} handoffs {first} <-> {second}"
         with test(f"{name}: all updated, no loss") as t:
