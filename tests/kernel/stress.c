@@ -135,6 +135,7 @@ struct controller {
         struct stress *stress;
         struct vmm *custody;
         uint64_t seed;
+        uint64_t begun; /* test_now() */
         bool may_die;
         bool reclaimed; /* the dead owner's device has been, its successor is not there yet */
         int channels[MACHINES][2];
@@ -152,7 +153,9 @@ static pid_t spawn(void)
 
 static void spawn_machine(struct controller *c, int i)
 {
-        uint64_t seed = pattern_mix(c->seed + 1000 + i + LOOK(c->stress->handovers) * 7);
+        /* Each successor gets dice of its own: with those of the machine it replaces it would die as soon,
+         * too. */
+        uint64_t seed = pattern_mix(c->seed + 1000 + i + LOOK(c->stress->orphans) * MACHINES);
 
         c->machines[i] = spawn();
         if (c->machines[i] == 0)
@@ -235,9 +238,10 @@ static int try_to_rob(struct controller *c)
         return 0;
 }
 
-static void report(const struct stress *s, uint64_t usec)
+static void report(const struct controller *c)
 {
-        double seconds = (double)usec / USEC_PER_SEC;
+        const struct stress *s = c->stress;
+        double seconds = (double)(test_now() - c->begun) / USEC_PER_SEC;
 
         printf("stress: %llu hand-overs in %.1f s (%.0f/s), %llu owners died; %llu connections of the host, %llu of the "
                "guest; %.1f MB; %llu timeouts, %llu signals, %llu refusals\n",
@@ -268,7 +272,7 @@ static int control(struct controller *c, uint64_t usec, uint64_t loops)
                 if (now - moved > STUCK_USEC)
                         FAIL("no hand-over for %llu s", STUCK_USEC / USEC_PER_SEC);
                 if (now - told > PROGRESS_USEC) {
-                        report(c->stress, now - start);
+                        report(c);
                         told = now;
                 }
                 if (try_to_rob(c))
@@ -276,7 +280,7 @@ static int control(struct controller *c, uint64_t usec, uint64_t loops)
                 if (pid <= 0 && !LOOK(c->stress->orphaned))
                         test_sleep(2000);
         }
-        report(c->stress, test_now() - start);
+        report(c);
         return 0;
 }
 
@@ -296,11 +300,12 @@ static int run(struct controller *c, uint64_t usec, uint64_t loops)
         int r;
 
         printf("stress: seed %llu\n", (unsigned long long)c->seed);
+        c->begun = test_now();
         r = begin(c) || control(c, usec, loops);
         if (r && c->custody && vmm_complaint(c->custody))
                 fprintf(stderr, "        the guest complains: %s\n", vmm_complaint(c->custody));
         if (r)
-                report(c->stress, 0);
+                report(c);
         end_children(c->machines, MACHINES);
         end_children(c->clients, c->n_clients);
         end_children(c->listeners, LISTENERS);
