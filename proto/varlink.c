@@ -163,31 +163,63 @@ static size_t utf8_sequence(const unsigned char *s, size_t size)
         return length;
 }
 
-/* Not left to json-c, whose 0.18 refuses every sequence of more than one byte with JSON_TOKENER_VALIDATE_UTF8. */
-static bool is_utf8(const char *text, size_t size)
+static uint32_t utf8_decode(const unsigned char *s, size_t length)
 {
-        for (size_t at = 0, n; at < size; at += n) {
-                n = utf8_sequence((const unsigned char *)text + at, size - at);
-                if (n == 0)
-                        return false;
+        uint32_t c = length == 1 ? s[0] : s[0] & (0x7fU >> length);
+
+        for (size_t i = 1; i < length; i++)
+                c = c << 6 | (s[i] & 0x3fU);
+        return c;
+}
+
+static char *append_escape(char *to, uint32_t c)
+{
+        if (c < 0x10000)
+                return to + sprintf(to, "\\u%04x", c);
+        c -= 0x10000;
+        return to + sprintf(to, "\\u%04x\\u%04x", 0xd800 | c >> 10, 0xdc00 | (c & 0x3ff));
+}
+
+/* @text with \u escapes for all that is not ASCII; NULL: it is not UTF-8, or no memory. The strict mode of json-c
+ * 0.18 takes every byte from 0x80 on for a control character, and refuses it. */
+static char *to_ascii(const char *text, size_t size, size_t *ret_size)
+{
+        const unsigned char *s = (const unsigned char *)text, *end = s + size;
+        char *ascii = malloc(3 * size + 1), *to = ascii;
+        bool escaped = false; /* by a backslash before */
+
+        while (ascii && s < end) {
+                size_t n = utf8_sequence(s, (size_t)(end - s));
+
+                if (n == 0 || (n > 1 && escaped)) {
+                        free(ascii);
+                        return NULL;
+                }
+                escaped = *s == '\\' && !escaped;
+                if (n == 1)
+                        *to++ = (char)*s;
+                else
+                        to = append_escape(to, utf8_decode(s, n));
+                s += n;
         }
-        return true;
+        *ret_size = ascii ? (size_t)(to - ascii) : 0;
+        return ascii;
 }
 
 static int parse(const char *text, size_t size, json_object **ret, struct failure *f)
 {
-        struct json_tokener *t = json_tokener_new_ex(VARLINK_DEPTH_MAX);
+        _cleanup_free_ char *ascii = to_ascii(text, size, &size);
         _cleanup_json_ json_object *o = NULL;
         enum json_tokener_error e;
+        struct json_tokener *t;
 
+        if (!ascii)
+                return failure_set(f, EBADMSG, "not JSON: not UTF-8");
+        t = json_tokener_new_ex(VARLINK_DEPTH_MAX);
         if (!t)
                 return -ENOMEM;
-        if (!is_utf8(text, size)) {
-                json_tokener_free(t);
-                return failure_set(f, EBADMSG, "not JSON: not UTF-8");
-        }
         json_tokener_set_flags(t, JSON_TOKENER_STRICT);
-        o = json_tokener_parse_ex(t, text, (int)size);
+        o = json_tokener_parse_ex(t, ascii, (int)size);
         e = json_tokener_get_error(t);
         if (e == json_tokener_success && json_tokener_get_parse_end(t) < size)
                 e = json_tokener_error_parse_unexpected;
