@@ -17,9 +17,11 @@
 #define LISTENERS   2
 #define HOLD_USEC   400 /* that a machine mostly keeps the device at most, if not told otherwise */
 #define GUEST_OPEN  8   /* connections the guest has under way */
-#define STUCK_USEC  (30 * USEC_PER_SEC) /* no hand-over for that long */
-#define REST_USEC                                                                                            \
-        (20 * USEC_PER_SEC) /* for the guest's connections to end; closing may take the kernel 8 s */
+
+/* No hand-over for that long: */
+#define STUCK_USEC (30 * USEC_PER_SEC)
+/* For the guest's connections to end; closing may take the kernel 8 s: */
+#define REST_USEC     (20 * USEC_PER_SEC)
 #define PROGRESS_USEC (10 * USEC_PER_SEC)
 
 /* ---- a machine ---- */
