@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
+# lab: -k 6.12 for check-matrix
 # part of: check
 # seconds: 20
 """The control: without the shield over the destination, which keeps it from telling the guest to drop its

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
+# lab: -k 6.12 for check-matrix
 # part of: check
 # seconds: 60
 """The pairs of versions, one after the other under the same guest, with its connections open all the time."""

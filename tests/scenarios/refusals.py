@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
+# lab: -k 6.12 for check-matrix
 # part of: check
 # seconds: 80
 """What cprd refuses, saying why and what to do, without that the guest notices: its connections go on, QEMU saw no
