@@ -12,7 +12,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define TRIES_MAX         3
+#define TRIES_MAX         5
 #define ORPHAN_WAIT_USEC  (10 * USEC_PER_SEC) /* cprd-handoff connects again by itself, if it runs */
 #define HELLO_WAIT_USEC   (15 * USEC_PER_SEC) /* between the start of its unit and its HELLO */
 #define RETRY_WAIT_USEC   (50 * USEC_PER_MSEC)

@@ -673,7 +673,7 @@ static void helper_dies_always(void)
         record = receive_record(v);
         EXPECT_STR(json_str(record, "outcome"), "needs_operator");
         EXPECT(json_str(record, "remedy"));
-        EXPECT_INT(n_started, 3);
+        EXPECT_INT(n_started, 5);
         varlink_free(v);
         end();
 }
