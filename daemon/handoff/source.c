@@ -388,15 +388,6 @@ int source_reconnect(struct handoff *h, struct failure *f)
         return source_connect(h, f);
 }
 
-int source_cancel(struct handoff *h, struct failure *f)
-{
-        int r = source_reconnect(h, f);
-
-        if (r >= 0)
-                r = end_migration(h, f);
-        return r < 0 ? r : set_mode(h, "normal", f);
-}
-
 static int source_is_running(struct handoff *h, struct failure *f)
 {
         _cleanup_json_ json_object *reply = NULL;
@@ -425,6 +416,15 @@ int source_continue(struct handoff *h, struct failure *f)
                 r = wait_event(h, h->source.qmp, "RESUME", seen, &h->resume_usec, f);
 out:
         return r < 0 ? r : 0;
+}
+
+/* The source stops the guest as soon as the destination listens, which may be before `load` is begun: so that it
+ * runs again is a matter of this undo, too. */
+int source_cancel(struct handoff *h, struct failure *f)
+{
+        int r = source_continue(h, f);
+
+        return r < 0 ? r : set_mode(h, "normal", f);
 }
 
 static int source_has_exited(struct handoff *h, void *userdata)
