@@ -126,7 +126,7 @@ class Cell:
 
     def limit(self):
         """In seconds, from the beginning of the stage on."""
-        if self.expected()[0] == "updated":
+        if "updated" in self.expected()[0]:
             return FORWARD_SECONDS
         return (HANG_SECONDS if self.action == "hang" else DEADLINES[self.stage]) + GRACE_SECONDS
 
@@ -134,7 +134,7 @@ class Cell:
         return self.at >= 2 * STAGES.index(stage) + (when == "after")
 
     def expected(self):
-        """(outcome, where the guest is afterwards); a set of outcomes where both are right, for it is a race."""
+        """(outcome, where the guest is afterwards); more than one outcome where each is right."""
         untouched = not self.since("check", "after")
         committed = self.since("commit", "after")
         if self.action in ("fail", "hang"):
@@ -150,9 +150,12 @@ class Cell:
             if self.since("load", "after"):
                 return "updated", "alive"
             return ("refused" if untouched else "still_on_source"), GONE
-        # close-qmp: what is told to QEMU after the commit's point is told again on a new connection.
+        # close-qmp: commit and what follows it make a new connection if they find none.
         if not self.since("identify", "after") or self.since("commit", "before"):
             return "updated", "alive"
+        # With the guest's state loaded it depends on whether anything is to be asked before commit.
+        if self.since("load", "after"):
+            return ("still_on_source", "updated"), "alive"
         return ("refused" if untouched else "still_on_source"), "alive"
 
     def expected_without_destination(self, committed):
@@ -169,10 +172,11 @@ def is_alive(vm):
 
 def check_end(vm, record, expected, where):
     """Outcome, and at most one QEMU, which is the one that the record tells of."""
-    expect_equal(record["outcome"], expected, f"outcome (stage {record.get('stage')}: {record.get('reason')})")
-    if expected != "updated":
+    expect(record["outcome"] in ([expected] if isinstance(expected, str) else expected),
+           f"{record['outcome']} instead of {expected} (stage {record.get('stage')}: {record.get('reason')})")
+    if record["outcome"] != "updated":
         expect(record.get("reason"), "the record gives no reason")
-    if expected == "updated":
+    else:
         vm.pid = record["destination"]["pid"]
     wanted = [] if where == GONE else [vm.pid]
     wait_until(lambda: vm.processes() == wanted)
@@ -226,6 +230,12 @@ def run_cell(bench, faults, expected, where, limit, since=None, last_check=check
     vm, load = bench.ready()
     record, seconds = handoff_with(vm, *faults, since=since)
     check_end(vm, record, expected, where)
+    if seconds > limit and where != GONE:
+        # The machine may have been busy with something else: what takes long by itself does so again.
+        print(f"took {seconds:.1f} s of {limit} s: once more")
+        load.check()
+        record, seconds = handoff_with(vm, *faults, since=since)
+        check_end(vm, record, expected, where)
     expect(seconds <= limit, f"took {seconds:.1f} s of {limit} s")
     if where != GONE:
         last_check(vm, load, record)
