@@ -6,7 +6,7 @@ A scenario is a program in this directory, run as root in the lab (tests/lab/lab
     # lab: -k 7.3 --no-reclaim      the kernel it wants; a line for each if it is to run on several (default: -k 7.3)
     # lab: -k 6.12 for check-matrix the same, by these targets only
     # part of: check                the make targets that run it: check, check-matrix, bench, demo
-    # seconds: 40                   about how long it takes, for sharing the work out; three times that is its limit
+    # seconds: 40                   about how long it takes, for sharing the work out and for its limit
 
 and its text reads from top to bottom: start VMs, then one `with test("name") as t:` for each promise.
 
