@@ -328,6 +328,8 @@ static int start_traced(struct handoff *h, struct launched *child, struct failur
         r = check_binary(d, f);
         if (r >= 0)
                 r = run_to_entry(h, f);
+        if (r >= 0)
+                r = inject_prepare(&d->tracee, f); /* now, for the claim is part of the pause */
         /* The control experiment of the tests: without the shield the connections must die. */
         if (r >= 0 && !fault_is_set(h, "no-shield"))
                 r = destination_set_shield(h, true, f);
@@ -584,4 +586,26 @@ int destination_commit(struct handoff *h, struct failure *f)
         if (r >= 0)
                 r = start_guest(h, again, f);
         return r;
+}
+
+/* ---- retire ---- */
+
+/* Puts the destination's own stderr in the place of the log that it had until here. Not earlier: it would be
+ * part of the pause. That it may not come to it (the helper dies) costs log lines, no more. */
+void destination_restore_stderr(struct handoff *h)
+{
+        struct destination *d = &h->destination;
+        struct injection calls[] = {{.nr = SYS_dup3, .arguments = {FD_STDERR, 2, 0}},
+                                    {.nr = SYS_close, .arguments = {FD_STDERR}}};
+        struct failure f = {};
+        int r = d->is_dead ? 0 : tracee_attach(&d->tracee, &d->process, 0, &f);
+
+        if (d->is_dead || r < 0)
+                return;
+        r = tracee_stop(&d->tracee, h->deadline, &f);
+        if (r >= 0)
+                r = inject_calls(&d->tracee, calls, ELEMENTSOF(calls), h->deadline, &f);
+        tracee_detach(&d->tracee, h->deadline);
+        if (r < 0 && r != -EBADF) /* EBADF: it was done before */
+                log_failure(LOG_WARNING, &f, "the destination's stderr is lost");
 }

@@ -142,7 +142,7 @@ static int write_frame(struct tracee *t, struct plan *plan)
         vector = at = (at - plan->vector_size) & ~63ULL;
         /* As a call leaves it: 8 bytes off a multiple of 16. */
         plan->stack = ((at - sizeof(plan->frame)) & ~15ULL) - 8;
-        plan->frame.restorer = t->restorer;
+        plan->frame.restorer = t->dies_with_us ? t->trap : t->restorer;
         fill_context(plan, vector);
         local[0] = (struct iovec){&plan->frame, sizeof(plan->frame)};
         remote[0] = (struct iovec){(void *)plan->stack, sizeof(plan->frame)};
@@ -201,6 +201,31 @@ static int to_syscall_stop(struct tracee *t, uint64_t deadline)
         return 0;
 }
 
+/* Through the call and its `ret` to the trap: one stop instead of two, for a target that need not outlive us.
+ */
+static int to_trap(struct tracee *t, uint64_t deadline)
+{
+        int r = tracee_resume(t, PTRACE_CONT, 0);
+
+        if (r >= 0)
+                r = tracee_wait(t, deadline);
+        if (r >= 0 && tracee_stop_signal(t) != SIGTRAP)
+                return -EPROTO;
+        if (r >= 0) /* this SIGTRAP was ours: a later detach must not deliver it */
+                t->status = PTRACE_EVENT_STOP << 16 | SIGTRAP << 8 | 0x7f;
+        return r;
+}
+
+static int run_call(struct tracee *t, uint64_t deadline)
+{
+        int r;
+
+        if (t->dies_with_us)
+                return to_trap(t, deadline);
+        r = to_syscall_stop(t, deadline);
+        return r < 0 ? r : to_syscall_stop(t, deadline);
+}
+
 static int run_one(struct tracee *t, const struct plan *plan, struct injection *call, uint64_t deadline)
 {
         struct user_regs_struct regs = plan->before;
@@ -220,12 +245,10 @@ static int run_one(struct tracee *t, const struct plan *plan, struct injection *
         regs.orig_rax = (uint64_t)-1; /* or the kernel would make the interrupted call again from here */
         r = set_registers(t->process->pid, &regs);
         if (r >= 0)
-                r = set_mask(t->process->pid,
-                             ~0ULL); /* after the registers: sigreturn restores the mask too */
+                /* After the registers: sigreturn restores the mask too. */
+                r = set_mask(t->process->pid, ~(1ULL << (SIGTRAP - 1)));
         if (r >= 0)
-                r = to_syscall_stop(t, deadline);
-        if (r >= 0)
-                r = to_syscall_stop(t, deadline);
+                r = run_call(t, deadline);
         if (r < 0)
                 return r;
         if (ptrace(PTRACE_GETREGS, t->process->pid, 0, &regs) < 0)
@@ -276,6 +299,9 @@ static void search(const uint8_t *code, size_t size, uint64_t address, struct tr
 
         if (hit && !t->gadget)
                 t->gadget = address + (uint64_t)(hit - code);
+        hit = memchr(code, 0xcc, size);
+        if (hit && !t->trap)
+                t->trap = address + (uint64_t)(hit - code);
         hit = memmem(code, size, restorer_rax, sizeof(restorer_rax));
         if (!hit)
                 hit = memmem(code, size, restorer_eax, sizeof(restorer_eax));
@@ -304,15 +330,15 @@ int inject_prepare(struct tracee *t, struct failure *f)
         _cleanup_free_ char *maps = NULL;
         int r;
 
-        if (t->gadget && t->restorer)
+        if (t->gadget && t->restorer && t->trap)
                 return 0;
-        t->gadget = t->restorer = 0;
+        t->gadget = t->restorer = t->trap = 0;
         r = process_read(t->process, "maps", 4U << 20, &maps, NULL);
         if (r < 0)
                 return failure_set(f, r, "cannot read the mappings of process %d: %s", t->process->pid,
                                    strerror(-r));
         /* Both come from the C library as a rule: look there first, then anywhere. */
-        for (int pass = 0; pass < 2 && !(t->gadget && t->restorer); pass++)
+        for (int pass = 0; pass < 2 && !(t->gadget && t->restorer && t->trap); pass++)
                 for (char *line = maps, *end; line && *line; line = end ? end + 1 : NULL) {
                         char saved;
 
@@ -325,7 +351,7 @@ int inject_prepare(struct tracee *t, struct failure *f)
                         if (end)
                                 *end = saved;
                 }
-        if (!t->gadget || !t->restorer)
+        if (!t->gadget || !t->restorer || !t->trap)
                 return failure_set(f, ENOTSUP,
                                    "process %d has no `syscall; ret` or no sigreturn trampoline in its "
                                    "code",

@@ -30,6 +30,10 @@ struct tracee {
         int status;        /* of the last waitpid() */
         uint64_t gadget;   /* `syscall; ret` in its code; 0: not looked for yet */
         uint64_t restorer; /* the sigreturn trampoline in its code */
+        uint64_t trap;     /* a byte of its code that is a breakpoint instruction if executed */
+        /* It is attached with PTRACE_O_EXITKILL: no need to leave it able to go on without us, which makes
+         * injections cheaper. */
+        bool dies_with_us;
 };
 
 /* One system call. Where there is a payload, its address in the target is the third argument. */

@@ -153,14 +153,6 @@ static int remote_take_back(struct handoff *h, struct failure *f)
         return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }
 
-/* Puts the destination's own stderr in the place of the log that it had until here. */
-static size_t restore_stderr(struct injection *calls)
-{
-        calls[0] = (struct injection){.nr = SYS_dup3, .arguments = {FD_STDERR, 2, 0}};
-        calls[1] = (struct injection){.nr = SYS_close, .arguments = {FD_STDERR}};
-        return 2;
-}
-
 /* The answer to the question of source_load(): the destination must wait for our `cont`. */
 static int check_run_state(struct handoff *h, struct failure *f)
 {
@@ -176,7 +168,7 @@ static int check_run_state(struct handoff *h, struct failure *f)
 static int remote_claim(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        struct injection calls[WITHHELD_MAX + 2], ask = question(FD_DEVICE);
+        struct injection calls[WITHHELD_MAX], ask = question(FD_DEVICE);
         struct failure unused = {};
         size_t n = 0;
         int r = check_run_state(h, f);
@@ -190,7 +182,6 @@ static int remote_claim(struct handoff *h, struct failure *f)
                 calls[n].payload_size = w->payload_size;
                 memcpy(calls[n].payload, w->payload, w->payload_size);
         }
-        n += restore_stderr(calls + n);
         if (r >= 0)
                 r = inject_calls(&d->tracee, calls, n, h->deadline, f);
         if (r >= 0)

@@ -437,6 +437,7 @@ int source_retire(struct handoff *h, struct failure *f)
         uint64_t deadline = h->deadline;
         int r;
 
+        destination_restore_stderr(h);
         /* What it answers, and whether, does not matter: it has to go. */
         h->loaded = h->retiring = true;
         if (!h->source.is_dead && source_reconnect(h, NULL) >= 0)

@@ -41,6 +41,7 @@ int tracee_attach(struct tracee *t, struct process *p, int options, struct failu
                 return r;
         }
         t->process = p;
+        t->dies_with_us = options & PTRACE_O_EXITKILL;
         t->attached = true;
         t->stopped = t->exited = false;
         /* The pid was ours to name only if it was still the same process: ptrace has no pidfd. */
