@@ -17,7 +17,7 @@ import subprocess
 import time
 
 import traffic
-from faults import MAX_PAUSE
+from faults import FLOW_SECONDS, MAX_PAUSE
 from lab import VM, daemon_pid, devices_held, end, expect, expect_equal, test, wait_until
 
 CONNECTIONS = 20
@@ -96,24 +96,24 @@ with contextlib.ExitStack() as stack:
         for number in range(RESTARTS):
             subprocess.run(["systemctl", "restart", "cprd.service"], check=True)
             expect_equal(devices_held(daemon_pid()), 0, "devices in cprd")
-        load.check()
+        load.check(FLOW_SECONDS)
         expect_equal(vm.processes(), [vm.pid], "QEMUs")
         expect_equal(vm.resets(), [], "resets in the guest's log")
         t.measured(f"longest echo {load.longest('echo') * 1000:.0f} ms")
 
     with test("cprd killed and stopped: nobody notices") as t:
         subprocess.run(["systemctl", "kill", "--signal=KILL", "cprd.service"], check=True)
-        load.check()
+        load.check(FLOW_SECONDS)
         wait_until(daemon_pid)
         subprocess.run(["systemctl", "stop", "cprd.service"], check=True)
         time.sleep(1)
-        load.check()
+        load.check(FLOW_SECONDS)
         subprocess.run(["systemctl", "start", "cprd.service"], check=True)
         expect_equal(vm.describe()["state"], "running", "state of the VM")
         t.measured(f"{load.bytes()} bytes")
 
     with test("the next handoff, and no byte lost, doubled or out of order"):
         vm.handoff("11.1.3", "--max-pause", MAX_PAUSE).updated()
-        load.check()
+        load.check(FLOW_SECONDS)
         load.finish()
 end()

@@ -11,7 +11,7 @@
 import sys
 import time
 
-from faults import ACTIONS, STAGES, Bench, Cell, check_end, handoff_with, run_matrix
+from faults import ACTIONS, FLOW_SECONDS, STAGES, Bench, Cell, check_end, handoff_with, run_matrix
 from lab import end, expect, test
 
 THIRDS = 3
@@ -27,7 +27,7 @@ with test("the pause budget used up before commit") as t:
     record, seconds = handoff_with(vm, max_pause="1ms")
     check_end(vm, record, "still_on_source", "alive")
     expect("pause budget" in record["reason"], record["reason"])
-    load.check()
+    load.check(FLOW_SECONDS)
     t.measured(f"{seconds:.1f} s")
 bench.close()
 run_matrix(cells, "stage" if which == "all" else f"third {which} of {THIRDS}")

@@ -355,11 +355,11 @@ class Traffic:
             self.clients.append(traffic.CLIENTS[name](vm.cid, type or "stream").start())
         self.reports = []
 
-    def check(self):
+    def check(self, seconds=SETTLE_SECONDS):
         """So far nothing was lost, doubled or out of order, and data still flows."""
         moving = [c for c in self.clients if c.name != "idle"]
         before = [c.bytes for c in moving]
-        wait_until(lambda: all(c.bytes > b for c, b in zip(moving, before)))
+        wait_until(lambda: all(c.bytes > b for c, b in zip(moving, before)), seconds)
         for client, bytes in zip(moving, before):
             expect(client.bytes > bytes, f"{client.name} ({client.type}) stands still after {client.bytes} bytes")
         for client in self.clients:

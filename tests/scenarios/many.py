@@ -8,7 +8,7 @@
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
-from faults import configured
+from faults import FLOW_SECONDS, configured
 from lab import VM, Handoff, binary, end, expect, expect_equal, helper_pids, milliseconds, test
 
 VMS = 8
@@ -44,7 +44,7 @@ with contextlib.ExitStack() as stack:
         for vm, load, pair, (result, _) in zip(vms, loads, pairs(), ends):
             record = result.still_on_source() if pair == FAILING else result.updated()
             vm.note(result)
-            load.check()
+            load.check(FLOW_SECONDS)
             if pair == FAILING:
                 expect("vring.num" in record["reason"], f"reason: {record['reason']}")
                 expect("release" not in [s["stage"] for s in record["stages"]], "the device was released")

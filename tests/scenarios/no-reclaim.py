@@ -6,7 +6,7 @@
 """A kernel with VHOST_RESET_OWNER only. A destination that dies after its claim takes the connections with it; the
 guest stays on its source, which gets a fresh device, so that new connections work."""
 
-from faults import DEADLINES, GRACE_SECONDS, MAX_PAUSE, QEMU, Bench, Cell, Table, run_cell, summary
+from faults import DEADLINES, FLOW_SECONDS, GRACE_SECONDS, MAX_PAUSE, QEMU, Bench, Cell, Table, run_cell, summary
 from lab import end, expect, expect_equal, test, wait_until
 
 POINTS = [("claim", "after"), ("verify", "before"), ("verify", "after"), ("commit", "before")]
@@ -26,7 +26,7 @@ def connections_were_lost(vm, load, record):
     with vm.traffic("echo", "echo:seqpacket") as fresh:
         fresh.check()
         fresh.finish()
-    load.check()
+    load.check(FLOW_SECONDS)
     expect_equal(vm.serial().count("GUEST READY"), 1, "starts of the guest")
 
 
@@ -41,7 +41,7 @@ with test("check warns beforehand"):
 
 with test("a handoff loses nothing") as t:
     record = vm.handoff(QEMU, "--max-pause", MAX_PAUSE).updated()
-    load.check()
+    load.check(FLOW_SECONDS)
 
 for stage, when in POINTS:
     for action in ACTIONS:

@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from faults import MAX_PAUSE, give_way
+from faults import FLOW_SECONDS, MAX_PAUSE, give_way
 from lab import (HANDOFFS, VM, daemon_pid, expect, expect_equal, milliseconds, open_files, process_ids, read_process,
                  test, wait_until)
 
@@ -90,7 +90,7 @@ def soak(first, second, handoffs):
                 destination = first if number % 2 else second
                 record = vm.handoff(destination, "--max-pause", MAX_PAUSE).updated()
                 records.append(record)
-                traffic.check()
+                traffic.check(FLOW_SECONDS)
                 if number % 20 == 19:
                     print(f"{number + 1} of {handoffs}: pauses of the last 20: {pauses_of(records[-20:])}", flush=True)
             t.measured(f"{traffic.bytes()} bytes so far")
