@@ -231,6 +231,7 @@ static int start_helper(struct daemon *unused, const char *id, struct failure *f
         if (pid == 0) {
                 struct helper_world w = {.socket = fds[1]};
 
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
                 close(fds[0]);
                 snprintf(w.id, sizeof(w.id), "%s", id);
                 helper_main(&w, deed);
