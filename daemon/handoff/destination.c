@@ -432,30 +432,32 @@ static void note_channel(struct destination *d, uint64_t call, uint64_t argument
                 d->withholding = false;
 }
 
+static int on_leaving(struct destination *d, const struct tracee_call *call)
+{
+        d->cpr_listening = d->cpr_listening || (d->in_listen && !call->failed);
+        if (!d->skipping)
+                return 0;
+        d->skipping = false;
+        return tracee_set_result(&d->tracee, 0);
+}
+
 static int on_syscall(struct destination *d)
 {
-        struct __ptrace_syscall_info info;
+        struct tracee_call call;
+        int r = tracee_get_call(&d->tracee, &call);
 
-        if (ptrace(PTRACE_GET_SYSCALL_INFO, d->process.pid, sizeof(info), &info) < 0)
-                return -errno;
-        if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
-                d->cpr_listening = d->cpr_listening || (d->in_listen && !info.exit.is_error);
-                if (!d->skipping)
-                        return 0;
-                d->skipping = false;
-                return tracee_set_result(&d->tracee, 0);
-        }
-        if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
-                return 0;
-        note_channel(d, info.entry.nr, info.entry.args[1]);
+        if (r < 0)
+                return r;
+        if (!call.entering)
+                return on_leaving(d, &call);
+        note_channel(d, call.nr, call.arguments[1]);
         /* A pure read passes: QEMU needs the device's features to build the machine. */
-        if (info.entry.nr != SYS_ioctl || (int)info.entry.args[0] != FD_DEVICE ||
-            _IOC_DIR(info.entry.args[1]) == _IOC_READ)
+        if (call.nr != SYS_ioctl || (int)call.arguments[0] != FD_DEVICE ||
+            _IOC_DIR(call.arguments[1]) == _IOC_READ)
                 return 0;
         d->skipping = true;
-        if (record_withheld(d, info.entry.args[1], info.entry.args[2]) < 0)
-                return -E2BIG;
-        return tracee_skip_call(&d->tracee);
+        r = record_withheld(d, call.arguments[1], call.arguments[2]);
+        return r < 0 ? r : tracee_skip_call(&d->tracee);
 }
 
 int destination_on_stop(struct handoff *h, struct failure *f)

@@ -359,6 +359,38 @@ int inject_prepare(struct tracee *t, struct failure *f)
         return 0;
 }
 
+/* For kernels without PTRACE_GET_SYSCALL_INFO (User-Mode Linux before 7). At an entry rax is -ENOSYS; a call
+ * that returns just that on its way out is none that we are interested in. */
+static int call_from_registers(struct tracee *t, struct tracee_call *ret)
+{
+        struct user_regs_struct regs;
+
+        if (ptrace(PTRACE_GETREGS, t->process->pid, 0, &regs) < 0)
+                return -errno;
+        *ret = (struct tracee_call){
+                .entering = (int64_t)regs.rax == -ENOSYS,
+                .failed = (int64_t)regs.rax < 0,
+                .nr = regs.orig_rax,
+                .arguments = {regs.rdi, regs.rsi, regs.rdx},
+        };
+        return 0;
+}
+
+int tracee_get_call(struct tracee *t, struct tracee_call *ret)
+{
+        struct __ptrace_syscall_info info;
+
+        if (ptrace(PTRACE_GET_SYSCALL_INFO, t->process->pid, sizeof(info), &info) < 0)
+                return errno == EIO ? call_from_registers(t, ret) : -errno;
+        *ret = (struct tracee_call){.entering = info.op == PTRACE_SYSCALL_INFO_ENTRY};
+        if (ret->entering) {
+                ret->nr = info.entry.nr;
+                memcpy(ret->arguments, info.entry.args, sizeof(ret->arguments));
+        } else
+                ret->failed = info.op != PTRACE_SYSCALL_INFO_EXIT || info.exit.is_error;
+        return 0;
+}
+
 int tracee_skip_call(struct tracee *t)
 {
         return ptrace(PTRACE_POKEUSER, t->process->pid, offsetof(struct user_regs_struct, orig_rax), -1L) < 0

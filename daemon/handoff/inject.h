@@ -83,6 +83,14 @@ int inject_prepare(struct tracee *t, struct failure *f);
  * was, system calls that a signal would restart included. */
 int inject_calls(struct tracee *t, struct injection *calls, size_t n, uint64_t deadline, struct failure *f);
 
+/* The system call that a traced thread is stopped at. */
+struct tracee_call {
+        bool entering;             /* or else leaving */
+        bool failed;               /* leaving: with an error */
+        uint64_t nr, arguments[3]; /* entering */
+};
+
+int tracee_get_call(struct tracee *t, struct tracee_call *ret);
 /* At a system call's entry stop: makes it not happen. At the exit stop that follows: makes it return @value.
  */
 int tracee_skip_call(struct tracee *t);

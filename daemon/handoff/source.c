@@ -12,7 +12,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define GREETING_USEC (2 * USEC_PER_SEC)
+/* A QEMU that has just lost its last client may be busy for a moment before it sees that. */
+#define GREETING_USEC (4 * USEC_PER_SEC)
 
 /* The path of the running binary: " (deleted)" is what the kernel says of one that an upgrade has replaced.
  */
@@ -418,8 +419,8 @@ out:
         return r < 0 ? r : 0;
 }
 
-/* The source stops the guest as soon as the destination listens, which may be before `load` is begun: so that it
- * runs again is a matter of this undo, too. */
+/* The source stops the guest as soon as the destination listens, which may be before `load` is begun: so that
+ * it runs again is a matter of this undo, too. */
 int source_cancel(struct handoff *h, struct failure *f)
 {
         int r = source_continue(h, f);

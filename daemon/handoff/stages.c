@@ -22,7 +22,7 @@ struct stage {
 /* A live update. Before `commit` every failure walks back up; after it there is only forward. */
 static const struct stage stages[] = {
         /* who is it, and what must outlive it */
-        {"identify", source_identify, source_forget, 5000 * MS},
+        {"identify", source_identify, source_forget, 10000 * MS},
         /* can it work? The guest notices nothing of it */
         {"check", check_all, NULL, 20000 * MS},
         /* the destination, at its first instruction, traced, holding the device that the source still owns */
