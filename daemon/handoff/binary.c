@@ -131,7 +131,7 @@ static int ask_binary(struct handoff *h, struct findings *fs, struct failure *f)
         _cleanup_json_ json_object *version = NULL, *machines = NULL, *schema = NULL;
         struct destination *d = &h->destination;
         struct qmp *q = d->qmp;
-        json_object *v;
+        json_object *v, *about;
         int r = wait_greeting(h, q, f);
 
         if (r >= 0)
@@ -146,6 +146,12 @@ static int ask_binary(struct handoff *h, struct findings *fs, struct failure *f)
         if (asprintf(&d->version, "%d.%d.%d", (int)json_int(v, "major", 0), (int)json_int(v, "minor", 0),
                      (int)json_int(v, "micro", 0)) < 0)
                 return -ENOMEM;
+        about = json_object_new_object();
+        json_add_str(about, "binary", d->binary);
+        json_add_str(about, "version", d->version);
+        r = handoff_fact(h, "destination", about, f);
+        if (r < 0)
+                return r;
         if (!knows_cpr_transfer(schema))
                 finding_block(fs, ID_QEMU, "use QEMU 10.0 or newer", "QEMU %s has no cpr-transfer",
                               d->version);

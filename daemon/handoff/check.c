@@ -305,6 +305,8 @@ int check_all(struct handoff *h, struct failure *f)
                         return r;
                 checks[i](h, &h->findings);
         }
+        if (h->aborted)
+                return failure_set(f, ECANCELED, "it was cancelled");
         if (h->findings.n_blockers == 0)
                 return 0;
         for (size_t i = 0; i < json_object_array_length(h->findings.list); i++) {

@@ -587,6 +587,9 @@ int destination_commit(struct handoff *h, struct failure *f)
         }
         if (r >= 0)
                 r = start_guest(h, again, f);
+        if (r >= 0 && h->stop_usec && h->resume_usec > h->stop_usec)
+                handoff_fact(h, "pause", json_object_new_int64((int64_t)(h->resume_usec - h->stop_usec)),
+                             NULL);
         return r;
 }
 
