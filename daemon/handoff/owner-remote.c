@@ -119,6 +119,24 @@ static int take_cid(struct handoff *h, struct failure *f)
         return 0;
 }
 
+/* The CID is free a moment before the old device's connections are reset, and the record shall tell of them. */
+static void await_losses(struct handoff *h)
+{
+        uint64_t until = now_usec() + USEC_PER_SEC;
+        size_t lost = 0;
+
+        while (lost < h->before.n && now_usec() < until) {
+                struct connections now = {};
+
+                if (connections_list(h->source.cid, &now) < 0)
+                        return;
+                lost = connections_lost(&h->before, &now);
+                connections_done(&now);
+                if (lost < h->before.n)
+                        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        }
+}
+
 /* A device whose dead owner cannot be removed from it is lost, and the connections with it. The guest is not,
  * and shall have new ones: its source gets another device in the place of the old one, with the same CID. */
 static int replace_device(struct handoff *h, struct failure *f)
@@ -136,7 +154,10 @@ static int replace_device(struct handoff *h, struct failure *f)
         close_fd(h->device);
         h->device = TAKE_FD(fresh);
         link_tell(h, HANDOFF_DEVICE, 0, h->source.cid, h->device);
-        return take_cid(h, f);
+        r = take_cid(h, f);
+        if (r >= 0)
+                await_losses(h);
+        return r;
 }
 
 static int remote_take_back(struct handoff *h, struct failure *f)
