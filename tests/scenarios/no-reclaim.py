@@ -4,7 +4,12 @@
 # part of: check, check-matrix
 # seconds: 150
 """A kernel with VHOST_RESET_OWNER only. A destination that dies after its claim takes the connections with it; the
-guest stays on its source, which gets a fresh device, so that new connections work."""
+guest stays on its source, which gets a fresh device, so that new connections work.
+
+  no-reclaim.py [STAGE:before|after…]
+"""
+
+import sys
 
 from faults import DEADLINES, FLOW_SECONDS, GRACE_SECONDS, MAX_PAUSE, QEMU, Bench, Cell, Table, run_cell, summary
 from lab import end, expect, expect_equal, test, wait_until
@@ -43,7 +48,7 @@ with test("a handoff loses nothing") as t:
     record = vm.handoff(QEMU, "--max-pause", MAX_PAUSE).updated()
     load.check(FLOW_SECONDS)
 
-for stage, when in POINTS:
+for stage, when in [p for p in POINTS if not sys.argv[1:] or ":".join(p) in sys.argv[1:]]:
     for action in ACTIONS:
         cell = Cell(stage, when, action)
         bench.ready()
