@@ -3,6 +3,7 @@
 # lab: -k 7.3
 # part of: check, bench
 # seconds: 75
+# alone:
 # alone: it measures
 """The pause of a handoff against the floor: a bare cpr-transfer of the same VM without vsock, in turn, in one run.
 
