@@ -79,7 +79,7 @@ def soak(first, second, handoffs):
     """Hands one VM from first to second and back, and so on."""
     with VM(first) as vm, vm.traffic(*LOAD) as traffic:
         give_way(traffic)
-        records = []
+        records, before = [], None
         name = f"{handoffs} handoffs {first} <-> {second}"
         with test(f"{name}: all updated, no loss") as t:
             # One each way before the measure is taken: caches are warm then, and QEMU is one that cprd has launched.
@@ -99,6 +99,7 @@ def soak(first, second, handoffs):
             n = min(ENDS, handoffs // 2)
             t.measured(f"first {n}: {pauses_of(records[:n])}", f"last {n}: {pauses_of(records[-n:])}")
         with test(f"{name}: nothing left behind") as t:
+            expect(before, "no handoff went well")
             wait_until(lambda: not list(HANDOFFS.iterdir()) and not store_size())
             wait_until(lambda: processes() == before.processes)
             t.measured(*Footprint(vm).compare(before, handoffs))
