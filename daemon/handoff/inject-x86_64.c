@@ -359,8 +359,8 @@ int inject_prepare(struct tracee *t, struct failure *f)
         return 0;
 }
 
-/* For kernels without PTRACE_GET_SYSCALL_INFO (User-Mode Linux before 7). At an entry rax is -ENOSYS; a call
- * that returns just that on its way out is none that we are interested in. */
+/* For kernels without PTRACE_GET_SYSCALL_INFO (User-Mode Linux 6.12). At an entry rax is -ENOSYS; so it is at
+ * the exit of a call that was skipped, whose number is -1 then. */
 static int call_from_registers(struct tracee *t, struct tracee_call *ret)
 {
         struct user_regs_struct regs;
@@ -368,7 +368,7 @@ static int call_from_registers(struct tracee *t, struct tracee_call *ret)
         if (ptrace(PTRACE_GETREGS, t->process->pid, 0, &regs) < 0)
                 return -errno;
         *ret = (struct tracee_call){
-                .entering = (int64_t)regs.rax == -ENOSYS,
+                .entering = (int64_t)regs.rax == -ENOSYS && (int64_t)regs.orig_rax >= 0,
                 .failed = (int64_t)regs.rax < 0,
                 .nr = regs.orig_rax,
                 .arguments = {regs.rdi, regs.rsi, regs.rdx},
