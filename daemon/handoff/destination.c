@@ -551,7 +551,8 @@ static int start_guest(struct handoff *h, bool again, struct failure *f)
 static bool is_leaving(const struct destination *d)
 {
         static const char *const lines[] = {"SigPnd", "ShdPnd"};
-        const uint64_t ends = 1ULL << (SIGTERM - 1) | 1ULL << (SIGINT - 1) | 1ULL << (SIGHUP - 1);
+        const uint64_t ends =
+                1ULL << (SIGKILL - 1) | 1ULL << (SIGTERM - 1) | 1ULL << (SIGINT - 1) | 1ULL << (SIGHUP - 1);
 
         for (size_t i = 0; i < ELEMENTSOF(lines); i++) {
                 uint64_t pending = 0;
@@ -572,9 +573,10 @@ int destination_commit(struct handoff *h, struct failure *f)
          * committed it must outlive us. */
         if (!again && is_leaving(d))
                 return failure_set(f, ECANCELED, "the destination was told to exit by a signal");
-        tracee_detach(&d->tracee, h->deadline);
-        if (!again && !process_is_alive(&d->process))
-                return destination_obituary(h, f);
+        if (tracee_detach(&d->tracee, h->deadline) < 0 && !again) {
+                destination_last_words(h, f);
+                return failure_set(f, ESRCH, "the destination was killed");
+        }
         if (!again)
                 r = handoff_fact(h, "committed", json_object_new_boolean(true), f);
         if (r < 0)

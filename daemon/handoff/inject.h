@@ -64,8 +64,9 @@ int tracee_wait(struct tracee *t, uint64_t deadline);
 int tracee_stop(struct tracee *t, uint64_t deadline, struct failure *f);
 /* Goes on: @request is PTRACE_CONT or PTRACE_SYSCALL. @signal is delivered; 0: none. */
 int tracee_resume(struct tracee *t, int request, int signal);
-/* Stops it if need be and detaches; harmless if it is not attached or has gone. */
-void tracee_detach(struct tracee *t, uint64_t deadline);
+/* Stops it if need be and detaches; harmless if it is not attached. ESRCH: it is gone, or going: somebody
+ * killed it. */
+int tracee_detach(struct tracee *t, uint64_t deadline);
 /* The signal that a stop is about to deliver, 0 if the stop is ptrace's own. */
 int tracee_stop_signal(const struct tracee *t);
 

@@ -119,7 +119,8 @@ static int take_cid(struct handoff *h, struct failure *f)
         return 0;
 }
 
-/* The CID is free a moment before the old device's connections are reset, and the record shall tell of them. */
+/* The CID is free a moment before the old device's connections are reset, and the record shall tell of them.
+ */
 static void await_losses(struct handoff *h)
 {
         uint64_t until = now_usec() + USEC_PER_SEC;

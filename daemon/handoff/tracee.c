@@ -135,12 +135,15 @@ int tracee_stop_signal(const struct tracee *t)
         return (signal & 0x80) || (t->status >> 16) ? 0 : signal;
 }
 
-void tracee_detach(struct tracee *t, uint64_t deadline)
+int tracee_detach(struct tracee *t, uint64_t deadline)
 {
-        if (!t->attached || tracee_stop(t, deadline, NULL) < 0)
-                return;
-        ptrace(PTRACE_DETACH, t->process->pid, 0, (long)tracee_stop_signal(t));
+        int r = t->attached ? tracee_stop(t, deadline, NULL) : -ESRCH;
+
+        if (r < 0)
+                return r;
+        r = ptrace(PTRACE_DETACH, t->process->pid, 0, (long)tracee_stop_signal(t)) < 0 ? -errno : 0;
         t->attached = t->stopped = false;
+        return r;
 }
 
 int tracee_peek(struct tracee *t, uint64_t address, uint64_t *ret)
