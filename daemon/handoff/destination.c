@@ -515,20 +515,25 @@ static int negotiate(struct handoff *h, struct failure *f)
         return r;
 }
 
+static int is_built(struct handoff *h, void *userdata)
+{
+        return !h->destination.withholding && !h->destination.skipping;
+}
+
 int destination_build(struct handoff *h, struct failure *f)
+{
+        int r = wait_until(h, is_built, NULL, f);
+
+        if (r >= 0 && !h->destination.n_withheld)
+                r = failure_set(f, EPROTO, "the destination did not build its vhost-vsock device");
+        return r;
+}
+
+int destination_connect(struct handoff *h, struct failure *f)
 {
         int r = connect_destination(h, f);
 
-        if (r >= 0)
-                r = negotiate(h, f);
-        if (r < 0)
-                return r;
-        if (h->destination.withholding || !h->destination.n_withheld)
-                return failure_set(f, EPROTO,
-                                   "the destination answers, but it did not build its vhost-vsock device as "
-                                   "expected (%zu ioctls withheld)",
-                                   h->destination.n_withheld);
-        return 0;
+        return r < 0 ? r : negotiate(h, f);
 }
 
 /* ---- commit ---- */

@@ -352,8 +352,10 @@ static int explain_migration(struct handoff *h, struct failure *f)
 
 int source_load(struct handoff *h, struct failure *f)
 {
-        int r = wait_until(h, both_completed, NULL, f);
+        int r = destination_connect(h, f);
 
+        if (r >= 0)
+                r = wait_until(h, both_completed, NULL, f);
         if (r == -EREMOTEIO)
                 return explain_migration(h, f);
         if (r < 0)

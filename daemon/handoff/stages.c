@@ -31,7 +31,7 @@ static const struct stage stages[] = {
         {"begin", source_begin, source_cancel, 5000 * MS},
         /* the destination builds its machine; what it wants of the device is withheld from the kernel */
         {"build", destination_build, NULL, 30000 * MS},
-        /* the guest stops, and its state moves: here the pause begins */
+        /* its QMP answers; the guest stops, and its state moves: here the pause begins */
         {"load", source_load, source_continue, 10000 * MS},
         /* RESET_OWNER in the source */
         {"release", owner_release, owner_take_back, 3000 * MS},

@@ -26,6 +26,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -496,3 +497,4 @@ class VM:
                 select.select([pidfd], [], [], 10)
                 os.close(pidfd)
         self.unregister()
+        shutil.rmtree(self.directory, ignore_errors=True)  # the next scenario of this boot uses the name again
