@@ -113,6 +113,13 @@ bool process_is_alive(const struct process *p)
         return p->pidfd >= 0 && poll(&poller, 1, 0) == 0;
 }
 
+bool process_exits(const struct process *p, int msec)
+{
+        struct pollfd poller = {.fd = p->pidfd, .events = POLLIN};
+
+        return poll(&poller, 1, msec) > 0;
+}
+
 int process_read(const struct process *p, const char *file, size_t limit, char **ret, size_t *ret_size)
 {
         int r = read_whole(p->proc_fd, file, limit, ret, ret_size);

@@ -15,6 +15,8 @@
  * from the owner only, so the call is made inside of it (inject.h) while its guest is stopped.
  */
 
+#define DYING_MSEC 500
+
 /* Runs calls in the source, which is traced for no longer than that. */
 static int in_source(struct handoff *h, struct injection *calls, size_t n, struct failure *f)
 {
@@ -75,8 +77,9 @@ static int remote_release(struct handoff *h, struct failure *f)
         if (h->source.is_dead)
                 return reclaim(h, f);
         r = in_source(h, &call, 1, &why);
-        /* Died this moment: the destination has all of the guest's state, so the way is forward. */
-        if (r < 0 && !process_is_alive(&h->source.process))
+        /* It is dying, and takes a moment for it: the destination has all of the guest's state, so the way is
+         * forward. */
+        if (r < 0 && process_exits(&h->source.process, DYING_MSEC))
                 return reclaim(h, f);
         return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }
