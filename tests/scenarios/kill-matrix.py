@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: check-matrix
+# part of: check
 # seconds: 240
 """The kill matrix, one third of it, another one each day: everything that can break, at the beginning of every stage.
 
