@@ -63,8 +63,10 @@ static int reclaim(struct handoff *h, struct failure *f)
 {
         if (ioctl(h->device, VHOST_RESET_OWNER) == 0)
                 return 0;
-        if (errno == EPERM && ioctl(h->device, VHOST_SET_OWNER) == 0)
-                return ioctl(h->device, VHOST_RESET_OWNER); /* nobody owned it */
+        /* Nobody owned it: then we do for a moment. */
+        if (errno == EPERM && ioctl(h->device, VHOST_SET_OWNER) == 0 &&
+            ioctl(h->device, VHOST_RESET_OWNER) == 0)
+                return 0;
         return failure_set(f, EPERM, "the device of a dead owner cannot be reclaimed on this kernel");
 }
 
@@ -233,9 +235,9 @@ static int remote_give_up(struct handoff *h, struct failure *f)
                 return r;
         if (!h->source.is_dead && source_owns(h, NULL) > 0)
                 return 0;
+        /* Not the end: take_back has an answer to it. */
         if (reclaim(h, NULL) < 0)
-                log_warning("the device of the dead destination cannot be reclaimed"); /* take_back has an
-                                                                                          answer */
+                log_warning("the device of the dead destination cannot be reclaimed");
         return 0;
 }
 

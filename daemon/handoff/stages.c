@@ -252,6 +252,15 @@ static void take_listeners_fact(struct cmdline_facts *facts, json_object *list)
                 };
 }
 
+/* Comes twice, from check and from launch; only the first has the version. */
+static void take_destination_fact(struct destination *d, json_object *o)
+{
+        if (!d->binary)
+                d->binary = strdup(json_str(o, "binary") ?: "");
+        if (!d->version && json_str(o, "version"))
+                d->version = strdup(json_str(o, "version"));
+}
+
 static void take_fact(struct handoff *h, json_object *fact)
 {
         json_object *o;
@@ -265,7 +274,7 @@ static void take_fact(struct handoff *h, json_object *fact)
                 h->before = (struct connections){json_object_get(o), json_object_array_length(o)};
         }
         if ((o = json_obj(fact, "destination")))
-                h->destination.binary = strdup(json_str(o, "binary") ?: "");
+                take_destination_fact(&h->destination, o);
         h->loaded = h->loaded || json_flag(fact, "loaded");
         h->committed = h->committed || json_flag(fact, "committed");
 }

@@ -40,7 +40,8 @@ static int judge_news(struct handoff *h, struct failure *f)
 {
         uint64_t now = now_usec();
 
-        if (!h->undoing && !h->committed) {
+        /* A dead source cannot be gone back to: then only forward, however late it is. */
+        if (!h->undoing && !h->committed && !(h->loaded && h->source.is_dead)) {
                 if (h->aborted)
                         return failure_set(f, ECANCELED, "it was cancelled");
                 if (h->pause_began && now > h->pause_began + h->order.max_pause)
