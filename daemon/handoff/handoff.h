@@ -103,6 +103,7 @@ struct handoff {
         bool undoing;    /* on the way back: only the source matters now */
         bool loaded;     /* the destination has the whole state: the source is not needed any more */
         bool committed;  /* only forward */
+        bool replaced;   /* the source has, or is about to get, another device in the place of a lost one */
         bool retiring;   /* only the source's end is waited for */
         bool recovering; /* this process is not the one that began it */
 

@@ -16,6 +16,8 @@
  */
 
 #define DYING_MSEC 500
+/* For the kernel to reset the connections of a device whose last fd is closed. */
+#define LOSSES_MSEC 2000
 
 /* Runs calls in the source, which is traced for no longer than that. */
 static int in_source(struct handoff *h, struct injection *calls, size_t n, struct failure *f)
@@ -108,6 +110,14 @@ static int exchange_device(struct handoff *h, int fresh, struct failure *f)
         return r;
 }
 
+/* Takes the fd. cprd gets its share, and lets go of the one it had. */
+static void hold_device(struct handoff *h, int fd)
+{
+        close_fd(h->device);
+        h->device = fd;
+        link_tell(h, HANDOFF_DEVICE, 0, h->source.cid, h->device);
+}
+
 /* The CID is taken until the last holder of the old device has let it go: cprd and systemd's fd store hold it
  * too, and nothing tells when they have. */
 static int take_cid(struct handoff *h, struct failure *f)
@@ -124,27 +134,49 @@ static int take_cid(struct handoff *h, struct failure *f)
         return 0;
 }
 
-/* The CID is free a moment before the old device's connections are reset, and the record shall tell of them.
+/* The kernel frees the CID first, and then resets the old device's connections unless the CID is somebody's
+ * again (vhost_vsock_reset_orphans()). One that it left alone would have lost what was queued, and not know
+ * it.
  */
 static void await_losses(struct handoff *h)
 {
-        uint64_t until = now_usec() + USEC_PER_SEC;
-        size_t lost = 0;
+        uint64_t until = now_usec() + LOSSES_MSEC * USEC_PER_MSEC;
+        bool lost = false;
 
-        while (lost < h->before.n && now_usec() < until) {
+        while (!lost && now_usec() < until) {
                 struct connections now = {};
 
-                if (connections_list(h->source.cid, &now) < 0)
-                        return;
-                lost = connections_lost(&h->before, &now);
+                if (h->before.established && connections_list(h->source.cid, &now) >= 0)
+                        lost = connections_lost(&h->before, &now) == h->before.n;
                 connections_done(&now);
-                if (lost < h->before.n)
+                if (!lost)
                         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
         }
+        if (!lost && h->before.established)
+                log_warning("the connections of the lost device are not reset yet");
+}
+
+static int finish_replacement(struct handoff *h, struct failure *f)
+{
+        await_losses(h);
+        return take_cid(h, f);
+}
+
+/* Whoever began it may have died before cprd had the new device: the source has it in any case. */
+static int resume_replacement(struct handoff *h, struct failure *f)
+{
+        int fresh = process_get_fd(&h->source.process, h->source.device_fd);
+
+        if (fresh < 0)
+                return failure_set(f, fresh, "cannot take custody of the source's fresh device: %s",
+                                   strerror(-fresh));
+        hold_device(h, fresh);
+        return finish_replacement(h, f);
 }
 
 /* A device whose dead owner cannot be removed from it is lost, and the connections with it. The guest is not,
- * and shall have new ones: its source gets another device in the place of the old one, with the same CID. */
+ * and shall have new ones: its source gets another device in the place of the old one, with the same CID.
+ * cprd and the journal know of it first: the source must not be found with a device that nobody else has. */
 static int replace_device(struct handoff *h, struct failure *f)
 {
         _cleanup_close_ int fresh = open(DEVICE_PATH, O_RDWR | O_CLOEXEC);
@@ -154,16 +186,13 @@ static int replace_device(struct handoff *h, struct failure *f)
                 return failure_set(f, errno, "cannot open " DEVICE_PATH ": %s", strerror(errno));
         log_warning(
                 "the device cannot be reclaimed on this kernel: its connections are lost; the source gets a fresh one");
-        r = exchange_device(h, fresh, f);
+        r = handoff_fact(h, "replaced", json_object_new_boolean(true), f);
         if (r < 0)
                 return r;
-        close_fd(h->device);
-        h->device = TAKE_FD(fresh);
-        link_tell(h, HANDOFF_DEVICE, 0, h->source.cid, h->device);
-        r = take_cid(h, f);
-        if (r >= 0)
-                await_losses(h);
-        return r;
+        h->replaced = true;
+        hold_device(h, TAKE_FD(fresh));
+        r = exchange_device(h, h->device, f);
+        return r < 0 ? r : finish_replacement(h, f);
 }
 
 static int remote_take_back(struct handoff *h, struct failure *f)
@@ -172,8 +201,10 @@ static int remote_take_back(struct handoff *h, struct failure *f)
         struct failure why = {};
         int r = source_owns(h, f);
 
-        if (r != 0)
-                return r < 0 ? r : 0; /* it never came to the release */
+        if (r > 0) /* it never came to the release, or the replacement was interrupted */
+                return h->replaced ? resume_replacement(h, f) : 0;
+        if (r < 0)
+                return r;
         r = in_source(h, &call, 1, &why);
         if (r == -EBUSY)
                 return replace_device(h, f);

@@ -277,6 +277,7 @@ static void take_fact(struct handoff *h, json_object *fact)
                 take_destination_fact(&h->destination, o);
         h->loaded = h->loaded || json_flag(fact, "loaded");
         h->committed = h->committed || json_flag(fact, "committed");
+        h->replaced = h->replaced || json_flag(fact, "replaced");
 }
 
 /* Reads what the dead one wrote. Returns the stage it had begun last; N_STAGES: it had come to its end. */
