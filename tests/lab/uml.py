@@ -124,7 +124,7 @@ class Machine:
 
     def command_line(self, stdin, stdout, stderr):
         quiet = "null"
-        return ["unshare", "--fork", "--pid", "--kill-child", str(self.kernel),
+        return [Path(__file__).with_name("on-one-cpu"), "unshare", "--fork", "--pid", "--kill-child", str(self.kernel),
                 f"mem={self.memory}", "ncpus=1", "seccomp=auto",
                 "root=/dev/root", "rootfstype=hostfs", f"rootflags={self.root}", "ro", "init=/lab/init",
                 f"lab_src={self.source}", f"lab_guest={self.guest}", f"lab_run={self.directory}",
