@@ -139,14 +139,10 @@ int process_readlink(const struct process *p, const char *file, char **ret)
         return *ret ? 0 : -ENOMEM;
 }
 
-int process_status_number(const struct process *p, const char *key, int base, uint64_t *ret)
+static int find_number(const char *status, const char *key, int base, uint64_t *ret)
 {
-        _cleanup_free_ char *status = NULL;
         size_t n = strlen(key);
-        int r = process_read(p, "status", 65536, &status, NULL);
 
-        if (r < 0)
-                return r;
         for (const char *line = status; line; line = strchr(line, '\n')) {
                 line += *line == '\n';
                 if (strncmp(line, key, n) == 0 && line[n] == ':') {
@@ -155,6 +151,28 @@ int process_status_number(const struct process *p, const char *key, int base, ui
                 }
         }
         return -ENOENT;
+}
+
+int process_status_number(const struct process *p, const char *key, int base, uint64_t *ret)
+{
+        _cleanup_free_ char *status = NULL;
+        int r = process_read(p, "status", 65536, &status, NULL);
+
+        return r < 0 ? r : find_number(status, key, base, ret);
+}
+
+int process_pending_signals(const struct process *p, uint64_t *ret)
+{
+        _cleanup_free_ char *status = NULL;
+        uint64_t thread = 0, shared = 0;
+        int r = process_read(p, "status", 65536, &status, NULL);
+
+        if (r >= 0)
+                r = find_number(status, "SigPnd", 16, &thread);
+        if (r >= 0)
+                r = find_number(status, "ShdPnd", 16, &shared);
+        *ret = thread | shared;
+        return r;
 }
 
 int process_get_fd(const struct process *p, int fd)

@@ -38,6 +38,8 @@ int process_read(const struct process *p, const char *file, size_t limit, char *
 int process_readlink(const struct process *p, const char *file, char **ret);
 /* A number in /proc/PID/status, for example "TracerPid"; -ENOENT: there is no such line. */
 int process_status_number(const struct process *p, const char *key, int base, uint64_t *ret);
+/* The signals that wait for its main thread, a bit each: signal 1 is bit 0. */
+int process_pending_signals(const struct process *p, uint64_t *ret);
 
 /* A duplicate of one of its fds (pidfd_getfd(2): needs PTRACE_MODE_ATTACH). Returns the new fd, owned by the
  * caller, close-on-exec. */

@@ -3,6 +3,7 @@
 
 #include "daemon/handoff/fault.h"
 #include "daemon/handoff/launch.h"
+#include "daemon/handoff/source.h"
 #include "daemon/log.h"
 #include "proto/handoff.h"
 
@@ -19,6 +20,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+
+/* How long the source is held for it, at most: for as long the source is late with I/O and its monitor. */
+#define HOLD_USEC (100 * USEC_PER_MSEC)
 
 /* QEMU prefixes what it says with its own path, and repeats itself on the way up: the first complaint is the
  * cause. */
@@ -463,10 +467,13 @@ static int on_syscall(struct destination *d)
 int destination_on_stop(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
+        bool building = d->withholding;
         int r = 0;
 
         if (WSTOPSIG(d->tracee.status) == (SIGTRAP | 0x80))
                 r = on_syscall(d);
+        if (r >= 0 && building && !d->withholding)
+                source_hold(h);
         if (r < 0)
                 return failure_set(f, r, "cannot withhold an ioctl of the destination: %s", strerror(-r));
         r = tracee_resume(&d->tracee, d->withholding || d->skipping ? PTRACE_SYSCALL : PTRACE_CONT,
@@ -497,43 +504,55 @@ static int connect_destination(struct handoff *h, struct failure *f)
         return r;
 }
 
-/* In one go, for its main loop loads the state between our questions, and then the guest is paused. */
-static int negotiate(struct handoff *h, struct failure *f)
-{
-        struct qmp *q = h->destination.qmp;
-        _cleanup_json_ json_object *status = NULL;
-        int r = qmp_send(q, "qmp_capabilities", NULL, -EBADF);
-
-        if (r >= 0)
-                r = qmp_send(
-                        q, "migrate-set-capabilities",
-                        json_tokener_parse("{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}"),
-                        -EBADF);
-        r = wait_qmp(h, q, "query-migrate", NULL, &status, f);
-        if (r >= 0)
-                h->destination.has_state = STREQ(json_str(status, "status") ?: "", "completed");
-        return r;
-}
-
 static int is_built(struct handoff *h, void *userdata)
 {
         return !h->destination.withholding && !h->destination.skipping;
 }
 
-int destination_build(struct handoff *h, struct failure *f)
-{
-        int r = wait_until(h, is_built, NULL, f);
-
-        if (r >= 0 && !h->destination.n_withheld)
-                r = failure_set(f, EPROTO, "the destination did not build its vhost-vsock device");
-        return r;
-}
-
-int destination_connect(struct handoff *h, struct failure *f)
+/* While it builds its machine, for QEMU reads a command byte by byte, each by some system calls: this one is
+ * read before the pause, and obeyed as soon as its main loop runs. */
+static int negotiate(struct handoff *h, struct failure *f)
 {
         int r = connect_destination(h, f);
 
-        return r < 0 ? r : negotiate(h, f);
+        return r < 0 ? r : qmp_send(h->destination.qmp, "qmp_capabilities", NULL, -EBADF);
+}
+
+/* Until its main loop runs, and `cont` is read but for its last byte. The source must not be held for long,
+ * whatever keeps the destination. */
+static int wait_ready(struct handoff *h, struct failure *f)
+{
+        struct qmp *q = h->destination.qmp;
+        uint64_t deadline = h->deadline;
+        int r;
+
+        if (now_usec() + HOLD_USEC < deadline)
+                h->deadline = now_usec() + HOLD_USEC;
+        r = wait_reply(h, q, "qmp_capabilities", NULL, f);
+        if (r >= 0)
+                r = qmp_send_ahead(q, "cont");
+        while (r >= 0 && !qmp_is_read(q) && now_usec() < h->deadline)
+                nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+        h->deadline = deadline;
+        if (r != -ETIMEDOUT)
+                return r;
+        *f = (struct failure){};
+        return 0;
+}
+
+int destination_build(struct handoff *h, struct failure *f)
+{
+        int r = negotiate(h, f);
+
+        if (r >= 0)
+                r = wait_until(h, is_built, NULL, f);
+        if (r >= 0 && !h->destination.n_withheld)
+                r = failure_set(f, EPROTO, "the destination did not build its vhost-vsock device");
+        h->quiet = r >= 0;
+        if (r >= 0)
+                r = wait_ready(h, f);
+        source_let_go(h);
+        return r;
 }
 
 /* ---- commit ---- */
@@ -555,17 +574,11 @@ static int start_guest(struct handoff *h, bool again, struct failure *f)
 /* Whether a signal waits for it to run again, upon which it would exit. */
 static bool is_leaving(const struct destination *d)
 {
-        static const char *const lines[] = {"SigPnd", "ShdPnd"};
         const uint64_t ends =
                 1ULL << (SIGKILL - 1) | 1ULL << (SIGTERM - 1) | 1ULL << (SIGINT - 1) | 1ULL << (SIGHUP - 1);
+        uint64_t pending;
 
-        for (size_t i = 0; i < ELEMENTSOF(lines); i++) {
-                uint64_t pending = 0;
-
-                if (process_status_number(&d->process, lines[i], 16, &pending) >= 0 && (pending & ends))
-                        return true;
-        }
-        return false;
+        return process_pending_signals(&d->process, &pending) >= 0 && (pending & ends);
 }
 
 int destination_commit(struct handoff *h, struct failure *f)

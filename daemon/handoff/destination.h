@@ -9,9 +9,6 @@ int destination_kill(struct handoff *h, struct failure *f);
 int destination_build(struct handoff *h, struct failure *f);
 int destination_commit(struct handoff *h, struct failure *f);
 
-/* Connects to the QMP server of the destination that has been built, and has it tell of its migration's
- * events. */
-int destination_connect(struct handoff *h, struct failure *f);
 /* For wait.c: the traced destination has stopped. Withholds what is to be withheld, and lets it go on. */
 int destination_on_stop(struct handoff *h, struct failure *f);
 /* Stops the traced destination. ESRCH, with why in @f: it is dead. */

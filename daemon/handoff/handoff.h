@@ -71,7 +71,6 @@ struct destination {
         int log;                 /* owned: its stderr until it has claimed the device */
         uint64_t base;           /* load address of the binary */
         bool shield_up;
-        bool has_state;                           /* its side of the migration has completed */
         bool owns;                                /* the kernel said so after its claim */
         bool withholding;                         /* ioctls on the device are withheld and recorded */
         bool skipping;                            /* …and this moment between an entry and an exit stop */
@@ -99,6 +98,7 @@ struct handoff {
         bool kernel_reclaims;
         struct connections before, after;
 
+        bool quiet;      /* the guest is paused, or will be in a moment */
         bool aborted;    /* a Cancel has come */
         bool undoing;    /* on the way back: only the source matters now */
         bool loaded;     /* the destination has the whole state: the source is not needed any more */

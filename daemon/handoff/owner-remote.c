@@ -211,40 +211,26 @@ static int remote_take_back(struct handoff *h, struct failure *f)
         return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }
 
-/* The answer to the question of source_load(): the destination must wait for our `cont`. */
-static int check_run_state(struct handoff *h, struct failure *f)
-{
-        _cleanup_json_ json_object *status = NULL;
-        int r = wait_reply(h, h->destination.qmp, "query-status", &status, f);
-
-        if (r >= 0 && json_flag(status, "running"))
-                r = failure_set(f, EPROTO, "the destination runs before it was told to");
-        return r;
-}
-
 /* Leaves the destination stopped: the next thing that it shall do is `cont`. */
 static int remote_claim(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        struct injection calls[WITHHELD_MAX], ask = question(FD_DEVICE);
-        struct failure unused = {};
+        struct injection calls[WITHHELD_MAX];
+        bool claims = false;
         size_t n = 0;
-        int r = check_run_state(h, f);
+        int r = destination_stop(h, f);
 
-        if (r >= 0)
-                r = destination_stop(h, f);
         for (; n < d->n_withheld; n++) {
                 const struct withheld *w = &d->withheld[n];
 
                 calls[n] = INJECT_IOCTL(FD_DEVICE, w->request);
                 calls[n].payload_size = w->payload_size;
                 memcpy(calls[n].payload, w->payload, w->payload_size);
+                claims = claims || w->request == VHOST_SET_OWNER;
         }
         if (r >= 0)
                 r = inject_calls(&d->tracee, calls, n, h->deadline, f);
-        if (r >= 0)
-                r = answer(inject_calls(&d->tracee, &ask, 1, h->deadline, &unused), f);
-        d->owns = r > 0;
+        d->owns = r >= 0 && claims; /* the kernel answers VHOST_SET_OWNER with 0 to the owner only */
         if (r >= 0 && d->shield_up)
                 r = destination_set_shield(h, false, f);
         return r;

@@ -55,10 +55,25 @@ int owner_give_up(struct handoff *h, struct failure *f)
         return h->owner->give_up(h, f);
 }
 
+/* By what both have told: a question would be part of the pause. */
+static int verify_run_states(struct handoff *h, struct failure *f)
+{
+        if (h->destination.qmp && qmp_event(h->destination.qmp, "RESUME", 0, NULL))
+                return failure_set(f, EPROTO, "the destination runs before it was told to");
+        if (h->source.qmp && !h->source.is_dead &&
+            qmp_event(h->source.qmp, "RESUME", h->source_events - 1, NULL))
+                return failure_set(f, EPROTO, "the source runs again: somebody else has told it to");
+        return 0;
+}
+
 int owner_verify(struct handoff *h, struct failure *f)
 {
         struct connections now = {};
         size_t lost = 0;
+        int r = verify_run_states(h, f);
+
+        if (r < 0)
+                return r;
 
         if (!h->destination.owns)
                 return failure_set(f, EPERM, "the destination does not own the device it claimed");

@@ -2,7 +2,9 @@
 #include "daemon/handoff/qmp.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -15,8 +17,10 @@ struct qmp {
         char *buffer;
         size_t size, room;
         json_object *greeting;
-        json_object *reply;   /* to the command with the id `sent` */
-        int64_t sent, waited; /* ids: of the last command, of the last one that had its reply taken */
+        json_object *reply; /* to command number `sent` */
+        /* Commands have no ids: they are answered in their order, and QEMU reads byte by byte. */
+        uint64_t sent, answered, taken;
+        const char *ahead;               /* the command of which all but the last byte has been sent */
         json_object *events[EVENTS_MAX]; /* a ring: event number n (from 1) is at (n - 1) % EVENTS_MAX */
         uint64_t n_events;
 };
@@ -104,10 +108,14 @@ static void keep_event(struct qmp *q, json_object *event)
         *place = json_object_get(event);
 }
 
-/* Whether @o is the refusal of a command that others were sent behind: it stands for all of them. */
-static bool is_refusal(const struct qmp *q, json_object *o)
+/* To the last command; or a refusal of one that others were sent behind, which stands for all of them. */
+static void take_reply(struct qmp *q, json_object *o)
 {
-        return json_obj(o, "error") && json_int(o, "id", -1) > q->waited && !q->reply;
+        q->answered++;
+        if (q->answered != q->sent && (q->answered <= q->taken || q->reply || !json_obj(o, "error")))
+                return;
+        json_object_put(q->reply);
+        q->reply = json_object_get(o);
 }
 
 static int take_line(struct qmp *q, const char *line)
@@ -121,11 +129,8 @@ static int take_line(struct qmp *q, const char *line)
                 q->greeting = TAKE_PTR(o);
         } else if (json_str(o, "event")) {
                 keep_event(q, o);
-        } else if (json_int(o, "id", -1) == q->sent || is_refusal(q, o)) {
-                json_object_put(q->reply);
-                q->reply = TAKE_PTR(o);
-        } else if (json_obj(o, "error") && !json_object_object_get(o, "id")) {
-                return -EBADMSG; /* our command did not even parse */
+        } else if (json_object_object_get_ex(o, "return", NULL) || json_obj(o, "error")) {
+                take_reply(q, o);
         }
         return 0;
 }
@@ -184,10 +189,10 @@ json_object *qmp_greeting(struct qmp *q)
 }
 
 /* Our commands are smaller than any socket buffer: a short write means that QEMU stopped reading. */
-static int send_line(struct qmp *q, const char *text, size_t size, int pass_fd)
+static int send_text(struct qmp *q, const char *text, size_t size, int pass_fd)
 {
-        struct iovec iov[2] = {{(void *)text, size}, {(void *)"\n", 1}};
-        struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
+        struct iovec iov = {(void *)text, size};
+        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
         union {
                 struct cmsghdr align;
                 char buffer[CMSG_SPACE(sizeof(int))];
@@ -201,24 +206,46 @@ static int send_line(struct qmp *q, const char *text, size_t size, int pass_fd)
                 memcpy(CMSG_DATA(CMSG_FIRSTHDR(&mh)), &pass_fd, sizeof(int));
         }
         n = sendmsg(q->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n != (ssize_t)size + 1)
+        if (n != (ssize_t)size)
                 return qmp_fail(q, n < 0 ? -errno : -EPIPE);
         return 0;
 }
 
+/* The line's end is no part of a command: QEMU obeys at the closing brace. */
 int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd)
 {
         _cleanup_json_ json_object *o = json_object_new_object();
-        const char *text;
+        const char *text, *ahead = q->ahead;
         size_t size;
 
         json_add_str(o, "execute", command);
         if (arguments)
                 json_add(o, "arguments", arguments);
-        json_add_int(o, "id", ++q->sent);
+        q->sent++;
+        q->ahead = NULL;
         json_object_put(TAKE_PTR(q->reply));
         text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &size);
-        return q->error ? q->error : send_line(q, text, size, pass_fd);
+        if (q->error)
+                return q->error;
+        if (ahead && !STREQ(ahead, command))
+                return qmp_fail(q, -EPROTO);
+        return ahead ? send_text(q, "}", 1, -EBADF) : send_text(q, text, size, pass_fd);
+}
+
+int qmp_send_ahead(struct qmp *q, const char *command)
+{
+        char text[64];
+        int n = snprintf(text, sizeof(text), "{\"execute\":\"%s\"", command);
+
+        q->ahead = command;
+        return q->error ? q->error : send_text(q, text, (size_t)n, -EBADF);
+}
+
+bool qmp_is_read(struct qmp *q)
+{
+        int unread = 0;
+
+        return q->error || ioctl(q->fd, SIOCOUTQ, &unread) < 0 || unread == 0;
 }
 
 int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
@@ -227,7 +254,7 @@ int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
         const char *description;
 
         if (q->reply)
-                q->waited = q->sent;
+                q->taken = q->sent;
         else
                 return q->error ? failure_set(f, q->error, "the QMP connection has ended: %s",
                                               strerror(-q->error))
@@ -261,6 +288,11 @@ json_object *qmp_event(struct qmp *q, const char *name, uint64_t after, uint64_t
 uint64_t qmp_event_count(const struct qmp *q)
 {
         return q->n_events;
+}
+
+const char *qmp_migration_status(struct qmp *q, uint64_t after)
+{
+        return json_str(json_obj(qmp_event(q, "MIGRATION", after, NULL), "data"), "status");
 }
 
 uint64_t qmp_event_usec(json_object *event)

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * One connection to a QEMU's monitor (QMP; docs/interop/qmp-spec.rst of QEMU): commands with an id, their
+ * One connection to a QEMU's monitor (QMP; docs/interop/qmp-spec.rst of QEMU): commands, their
  * replies, and the events that come in between. It never waits: whoever waits does that in wait.c, over its
  * fd.
  */
@@ -40,6 +40,12 @@ json_object *qmp_greeting(struct qmp *q);
  * asked for: that reply is then the last one's, or the first refusal. @pass_fd stays the caller's (-EBADF:
  * none); only `getfd` takes one. */
 int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd);
+/* Sends all of a command without arguments but its last byte, which qmp_send() of that same command then
+ * adds: no other may be sent between. QEMU reads byte by byte, each by some system calls, and that takes its
+ * time. */
+int qmp_send_ahead(struct qmp *q, const char *command);
+/* Whether QEMU has read all that was sent. Nothing tells when it has. */
+bool qmp_is_read(struct qmp *q);
 /* The reply to the last command. Returns 1 with its `return` in *ret (the caller's); 0: not yet; or a
  * negative errno with QEMU's words in @f (EREMOTEIO: an `error` reply). */
 int qmp_reply(struct qmp *q, json_object **ret, struct failure *f);
@@ -50,6 +56,8 @@ int qmp_reply(struct qmp *q, json_object **ret, struct failure *f);
 json_object *qmp_event(struct qmp *q, const char *name, uint64_t after, uint64_t *ret_number);
 /* How many events have come. */
 uint64_t qmp_event_count(const struct qmp *q);
+/* What the last MIGRATION event that has come since @after said; NULL: there was none. Borrowed. */
+const char *qmp_migration_status(struct qmp *q, uint64_t after);
 /* An event's time: µs since the epoch, of the host's clock, as QEMU stamped it; 0: none. */
 uint64_t qmp_event_usec(json_object *event);
 

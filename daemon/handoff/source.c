@@ -270,12 +270,20 @@ static int set_mode(struct handoff *h, const char *mode, struct failure *f)
                         f);
 }
 
+/* With its return path open a migration has completed for the source when it has for the destination, which
+ * says over it that it has loaded everything. */
+static int set_capabilities(struct handoff *h, struct failure *f)
+{
+        json_object *capabilities =
+                json_tokener_parse("{\"capabilities\":[{\"capability\":\"events\",\"state\":true},"
+                                   "{\"capability\":\"return-path\",\"state\":true}]}");
+
+        return wait_qmp(h, h->source.qmp, "migrate-set-capabilities", capabilities, NULL, f);
+}
+
 int source_begin(struct handoff *h, struct failure *f)
 {
-        int r = wait_qmp(
-                h, h->source.qmp, "migrate-set-capabilities",
-                json_tokener_parse("{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}"), NULL,
-                f);
+        int r = set_capabilities(h, f);
 
         if (r >= 0)
                 r = set_mode(h, "cpr-transfer", f);
@@ -283,6 +291,19 @@ int source_begin(struct handoff *h, struct failure *f)
                 return r;
         h->source_events = 1 + qmp_event_count(h->source.qmp);
         return wait_qmp(h, h->source.qmp, "migrate", migrate_arguments(h->destination.directory), NULL, f);
+}
+
+void source_hold(struct handoff *h)
+{
+        struct tracee *t = &h->source.tracee;
+
+        if (tracee_attach(t, &h->source.process, 0, NULL) >= 0)
+                tracee_stop(t, now_usec() + USEC_PER_SEC, NULL);
+}
+
+void source_let_go(struct handoff *h)
+{
+        tracee_detach(&h->source.tracee, h->deadline);
 }
 
 /* Status of a migration, as the QEMU on @q sees it. "none": there has been none. */
@@ -321,23 +342,14 @@ static int wait_migration(struct handoff *h, struct qmp *q, char status[32], cha
         }
 }
 
-/* What the last MIGRATION event after number @after said; NULL: there was none. */
-static const char *last_status(struct qmp *q, uint64_t after)
+/* By its event alone: the guest is paused, and every question would cost it a round trip. */
+static int has_completed(struct handoff *h, void *userdata)
 {
-        return json_str(json_obj(qmp_event(q, "MIGRATION", after, NULL), "data"), "status");
-}
+        const char *status = qmp_migration_status(h->source.qmp, h->source_events - 1) ?: "";
 
-/* By the events alone: the guest is paused, and every question would cost it a round trip. */
-static int both_completed(struct handoff *h, void *userdata)
-{
-        const char *source = last_status(h->source.qmp, h->source_events - 1) ?: "";
-        const char *destination = last_status(h->destination.qmp, 0) ?: "";
-
-        if (STREQ(destination, "completed"))
-                h->destination.has_state = true;
-        if (STREQ(source, "failed") || STREQ(source, "cancelled") || STREQ(destination, "failed"))
+        if (STREQ(status, "failed") || STREQ(status, "cancelled"))
                 return -EREMOTEIO;
-        return STREQ(source, "completed") && h->destination.has_state;
+        return STREQ(status, "completed") ? 1 : qmp_error(h->source.qmp);
 }
 
 static int explain_migration(struct handoff *h, struct failure *f)
@@ -352,10 +364,8 @@ static int explain_migration(struct handoff *h, struct failure *f)
 
 int source_load(struct handoff *h, struct failure *f)
 {
-        int r = destination_connect(h, f);
+        int r = wait_until(h, has_completed, NULL, f);
 
-        if (r >= 0)
-                r = wait_until(h, both_completed, NULL, f);
         if (r == -EREMOTEIO)
                 return explain_migration(h, f);
         if (r < 0)
@@ -364,8 +374,6 @@ int source_load(struct handoff *h, struct failure *f)
                 return failure_set(f, EPROTO,
                                    "the migration completed, but the source never said that it stopped");
         h->loaded = true;
-        /* The answer comes while the source releases the device; the claim looks at it. */
-        qmp_send(h->destination.qmp, "query-status", NULL, -EBADF);
         return handoff_fact(h, "loaded", json_object_new_boolean(true), f);
 }
 

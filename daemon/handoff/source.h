@@ -16,6 +16,12 @@ int source_reconnect(struct handoff *h, struct failure *f);
  * none. Returns how many there are. */
 int source_find_device(const struct source *s, int preferred, int except, int *ret_fd);
 
+/* Keeps its main thread still, which would stop the guest as soon as the destination closes the CPR channel,
+ * so that the pause does not begin before the destination is ready for the state. The guest runs meanwhile.
+ * That it cannot be held is no failure: the pause is some milliseconds longer then. */
+void source_hold(struct handoff *h);
+void source_let_go(struct handoff *h);
+
 /* The stages' functions; stages.c says what each is for. */
 int source_identify(struct handoff *h, struct failure *f);
 int source_forget(struct handoff *h, struct failure *f);

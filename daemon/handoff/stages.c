@@ -75,9 +75,9 @@ static int report(struct handoff *h, const struct stage *s, bool undo, uint64_t 
         r = journal_append(h->journal, "progress", o);
         if (r < 0)
                 return failure_set(f, r, "cannot write the journal: %s", strerror(-r));
-        /* While the guest is paused nobody is woken up only to be told: what the journal has by then is told
-         * at the pause's end. */
-        if (!h->pause_began || h->committed || h->undoing)
+        /* From the pause's eve on nobody is woken up only to be told: what the journal has by then is told at
+         * its end. */
+        if (!h->quiet || h->committed || h->undoing)
                 link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
         return 0;
 }
