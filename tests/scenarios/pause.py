@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: bench
-# seconds: 75
+# part of: check, bench
+# seconds: 60
 # alone:
 # alone: it measures
 """The pause of a handoff against the floor: a bare cpr-transfer of the same VM without vsock, in turn, in one run.

@@ -4,7 +4,8 @@
 # part of: check-matrix, bench
 # seconds: 900
 # alone:
-"""The soak: 200 handoffs of one VM. QEMU 10.0.2 cannot load what 11.1.3 saves, so by default both are 11.1.3.
+"""The soak: 200 handoffs of one VM, back and forth between two versions that load each other's state. (10.0.2 does
+not load what 11.1.3 saves.)
 
   soak-long.py [HANDOFFS [FIRST SECOND]]
 """
@@ -15,6 +16,6 @@ from lab import end
 from soak import soak
 
 handoffs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-first, second = sys.argv[2:4] if len(sys.argv) > 3 else ("11.1.3", "11.1.3")
+first, second = sys.argv[2:4] if len(sys.argv) > 3 else ("10.0.2", "10.0.13")
 soak(first, second, handoffs)
 end()

@@ -8,5 +8,5 @@
 from lab import end
 from soak import soak
 
-soak("11.1.3", "11.1.3", 10)
+soak("10.0.2", "10.0.13", 10)
 end()
