@@ -77,27 +77,38 @@ static void restart_interrupted(struct user_regs_struct *regs)
         regs->orig_rax = (uint64_t)-1;
 }
 
+/* Makes of the regset's state what sigreturn wants: a mark says how much there is. The regset carries XCR0
+ * where the mark begins (struct user_xstateregs); that of User-Mode Linux has the mark already. */
+static void mark_vector(struct plan *plan, size_t size)
+{
+        uint8_t *place = plan->vector + FXSAVE_SIZE - sizeof(struct _fpx_sw_bytes);
+        struct _fpx_sw_bytes mark, ours = {.magic1 = FP_XSTATE_MAGIC1};
+        uint32_t end = FP_XSTATE_MAGIC2;
+
+        memcpy(&mark, place, sizeof(mark));
+        memcpy(&ours.xstate_bv, place, sizeof(ours.xstate_bv));
+        ours.xstate_size = (uint32_t)size;
+        ours.extended_size = ours.xstate_size + (uint32_t)sizeof(end);
+        if (mark.magic1 != FP_XSTATE_MAGIC1)
+                memcpy(place, &ours, sizeof(ours));
+        memcpy(plan->vector + size, &end, sizeof(end));
+        plan->vector_size = size + sizeof(end);
+        plan->frame.flags = FRAME_SS | FRAME_XSTATE;
+}
+
 /* Reads the vector state in the layout that sigreturn wants: what XSAVE stores, marked at its end. */
 static int read_vector(pid_t tid, struct plan *plan)
 {
-        struct iovec v = {.iov_base = plan->vector, .iov_len = sizeof(plan->vector) - sizeof(uint32_t)};
-        struct _fpx_sw_bytes mark = {.magic1 = FP_XSTATE_MAGIC1};
-        uint32_t end = FP_XSTATE_MAGIC2;
+        /* The regset is read in whole 8 bytes only; the mark at its end needs 4. */
+        struct iovec v = {.iov_base = plan->vector, .iov_len = sizeof(plan->vector) - sizeof(uint64_t)};
 
-        if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &v) < 0 || v.iov_len <= FXSAVE_SIZE) {
-                plan->vector_size = FXSAVE_SIZE;
-                plan->frame.flags = FRAME_SS;
-                return ptrace(PTRACE_GETFPREGS, tid, 0, plan->vector) < 0 ? -errno : 0;
+        if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &v) >= 0 && v.iov_len > FXSAVE_SIZE) {
+                mark_vector(plan, v.iov_len);
+                return 0;
         }
-        /* The regset carries XCR0 where the frame has the mark's first bytes (struct user_xstateregs). */
-        memcpy(&mark.xstate_bv, plan->vector + FXSAVE_SIZE - sizeof(mark), sizeof(mark.xstate_bv));
-        mark.xstate_size = (uint32_t)v.iov_len;
-        mark.extended_size = mark.xstate_size + (uint32_t)sizeof(end);
-        memcpy(plan->vector + FXSAVE_SIZE - sizeof(mark), &mark, sizeof(mark));
-        memcpy(plan->vector + v.iov_len, &end, sizeof(end));
-        plan->vector_size = v.iov_len + sizeof(end);
-        plan->frame.flags = FRAME_SS | FRAME_XSTATE;
-        return 0;
+        plan->vector_size = FXSAVE_SIZE;
+        plan->frame.flags = FRAME_SS;
+        return ptrace(PTRACE_GETFPREGS, tid, 0, plan->vector) < 0 ? -errno : 0;
 }
 
 static void fill_context(struct plan *plan, uint64_t vector)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Injection torture: a multi-threaded target computes checksums in integer and vector registers, makes system calls
- * that get interrupted, and takes signals, while calls are injected into its main thread. A third of the injectors is
- * killed at a random moment. The target's results stay right, it never crashes or hangs.
+ * Injection torture: a multi-threaded target computes checksums in integer and vector registers, makes system
+ * calls that get interrupted, and takes signals, while calls are injected into its main thread. A third of
+ * the injectors is killed at a random moment. The target's results stay right, it never crashes or hangs.
  *
  * test-inject [INJECTIONS]
  */
@@ -37,17 +37,27 @@ static void count_signal(int signal)
         board->signals++;
 }
 
-/* Values that live in vector registers across many instructions: any foreign register spoils the sum. */
-__attribute__((noinline)) static double vector_sum(unsigned n)
-{
-        vector a = {1, 2, 3, 4}, b = {0.5, 0.25, 0.125, 0.0625}, s = {};
-
-        for (unsigned i = 0; i < n; i++) {
-                s += a * b;
-                b = -b;
-                a += 1.0;
+/* Values that live in vector registers across many instructions: any foreign register spoils the sum. Those
+ * of AVX have halves that the old SSE state does not hold. */
+#define DEFINE_VECTOR_SUM(name, attributes)                                                                  \
+        __attribute__((noinline)) attributes static double name(unsigned n)                                  \
+        {                                                                                                    \
+                vector a = {1, 2, 3, 4}, b = {0.5, 0.25, 0.125, 0.0625}, s = {};                             \
+                                                                                                             \
+                for (unsigned i = 0; i < n; i++) {                                                           \
+                        s += a * b;                                                                          \
+                        b = -b;                                                                              \
+                        a += 1.0;                                                                            \
+                }                                                                                            \
+                return s[0] + s[1] * 2 + s[2] * 3 + s[3] * 4;                                                \
         }
-        return s[0] + s[1] * 2 + s[2] * 3 + s[3] * 4;
+
+DEFINE_VECTOR_SUM(vector_sum_sse, )
+DEFINE_VECTOR_SUM(vector_sum_avx, __attribute__((target("avx"))))
+
+static double vector_sum(unsigned n)
+{
+        return __builtin_cpu_supports("avx") ? vector_sum_avx(n) : vector_sum_sse(n);
 }
 
 __attribute__((noinline)) static uint64_t integer_sum(unsigned n)
@@ -86,11 +96,12 @@ static void round_of_target(double v, uint64_t u, int event)
         uint64_t value = 1;
 
         errno = 4242;
-        check(vector_sum(3000) == v);
+        check(vector_sum(100000) == v);
         check(integer_sum(3000) == u);
         check(errno == 4242);
         board->rounds[0]++;
-        /* ppoll() is what a QEMU waits in; it ends with a timeout, or with EINTR by one of our own signals. */
+        /* ppoll() is what a QEMU waits in; it ends with a timeout, or with EINTR by one of our own signals.
+         */
         check(ppoll(&none, 1, &nap, NULL) == 0 || errno == EINTR);
         board->rounds[1]++;
         raise(SIGUSR1);
@@ -102,7 +113,7 @@ static void round_of_target(double v, uint64_t u, int event)
 
 static int target(void)
 {
-        const double v = vector_sum(3000);
+        const double v = vector_sum(100000);
         const uint64_t u = integer_sum(3000);
         int event = eventfd(0, EFD_NONBLOCK);
         pthread_t thread;

@@ -1,0 +1,20 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: -k 7.3
+# part of: check, check-matrix
+# seconds: 90
+"""System calls injected into a process that does other things, a third of the injectors killed: on the lab's kernel,
+whose ptrace is another than that of the machine that runs the unit tests."""
+
+import subprocess
+
+from lab import end, expect, test
+
+TORTURE = "/src/build/lab/tests/unit/test-inject"
+INJECTIONS = 2000
+
+with test(f"{INJECTIONS} injections") as t:
+    run = subprocess.run([TORTURE, str(INJECTIONS)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    expect(run.returncode == 0, f"status {run.returncode}: {run.stdout[-2000:]}")
+    t.measured(run.stdout.strip().splitlines()[-1])
+end()
