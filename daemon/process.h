@@ -31,6 +31,7 @@ bool process_is_alive(const struct process *p);
 /* Whether it exits within @msec: between the signal that kills a process and its end it can neither be traced
  * nor asked. */
 bool process_exits(const struct process *p, int msec);
+#define PROCESS_DYING_MSEC 500
 
 /* Reads /proc/PID/@file, at most @limit bytes. ESRCH when the process has gone meanwhile. As read_whole(). */
 int process_read(const struct process *p, const char *file, size_t limit, char **ret, size_t *ret_size);

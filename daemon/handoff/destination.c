@@ -472,7 +472,7 @@ int destination_on_stop(struct handoff *h, struct failure *f)
 
         if (WSTOPSIG(d->tracee.status) == (SIGTRAP | 0x80))
                 r = on_syscall(d);
-        if (r >= 0 && building && !d->withholding)
+        if (r >= 0 && building && !d->withholding && d->awaited)
                 source_hold(h);
         if (r < 0)
                 return failure_set(f, r, "cannot withhold an ioctl of the destination: %s", strerror(-r));
@@ -544,6 +544,7 @@ int destination_build(struct handoff *h, struct failure *f)
 {
         int r = negotiate(h, f);
 
+        h->destination.awaited = r >= 0;
         if (r >= 0)
                 r = wait_until(h, is_built, NULL, f);
         if (r >= 0 && !h->destination.n_withheld)
@@ -551,6 +552,7 @@ int destination_build(struct handoff *h, struct failure *f)
         h->quiet = r >= 0;
         if (r >= 0)
                 r = wait_ready(h, f);
+        h->destination.awaited = false;
         source_let_go(h);
         return r;
 }
@@ -571,14 +573,18 @@ static int start_guest(struct handoff *h, bool again, struct failure *f)
         return r < 0 ? r : wait_event(h, q, "RESUME", seen, &h->resume_usec, f);
 }
 
-/* Whether a signal waits for it to run again, upon which it would exit. */
+/* Whether it is about to exit: a signal waits for it to run again, or was let in, or it has told so itself.
+ */
 static bool is_leaving(const struct destination *d)
 {
         const uint64_t ends =
                 1ULL << (SIGKILL - 1) | 1ULL << (SIGTERM - 1) | 1ULL << (SIGINT - 1) | 1ULL << (SIGHUP - 1);
-        uint64_t pending;
+        uint64_t pending = 0;
 
-        return process_pending_signals(&d->process, &pending) >= 0 && (pending & ends);
+        process_pending_signals(&d->process, &pending);
+        if (d->qmp)
+                qmp_read(d->qmp);
+        return ((pending | d->tracee.signals) & ends) || (d->qmp && qmp_event(d->qmp, "SHUTDOWN", 0, NULL));
 }
 
 int destination_commit(struct handoff *h, struct failure *f)
@@ -590,7 +596,7 @@ int destination_commit(struct handoff *h, struct failure *f)
         /* In this order: as long as it is traced it dies with us, and nothing is committed; once it is
          * committed it must outlive us. */
         if (!again && is_leaving(d))
-                return failure_set(f, ECANCELED, "the destination was told to exit by a signal");
+                return failure_set(f, ECANCELED, "the destination was told to exit");
         if (tracee_detach(&d->tracee, h->deadline) < 0 && !again) {
                 destination_last_words(h, f);
                 return failure_set(f, ESRCH, "the destination was killed");

@@ -71,6 +71,7 @@ struct destination {
         int log;                 /* owned: its stderr until it has claimed the device */
         uint64_t base;           /* load address of the binary */
         bool shield_up;
+        bool awaited;                             /* nothing else is waited for: the source may be held */
         bool owns;                                /* the kernel said so after its claim */
         bool withholding;                         /* ioctls on the device are withheld and recorded */
         bool skipping;                            /* …and this moment between an entry and an exit stop */

@@ -28,6 +28,7 @@ struct tracee {
         bool stopped;
         bool exited;       /* seen by waitpid(): the tracee is gone */
         int status;        /* of the last waitpid() */
+        uint64_t signals;  /* that were let in while it was traced, a bit each: signal 1 is bit 0 */
         uint64_t gadget;   /* `syscall; ret` in its code; 0: not looked for yet */
         uint64_t restorer; /* the sigreturn trampoline in its code */
         uint64_t trap;     /* a byte of its code that is a breakpoint instruction if executed */

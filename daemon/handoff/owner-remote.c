@@ -15,7 +15,6 @@
  * from the owner only, so the call is made inside of it (inject.h) while its guest is stopped.
  */
 
-#define DYING_MSEC 500
 /* For the kernel to reset the connections of a device whose last fd is closed. */
 #define LOSSES_MSEC 2000
 
@@ -83,7 +82,7 @@ static int remote_release(struct handoff *h, struct failure *f)
         r = in_source(h, &call, 1, &why);
         /* It is dying, and takes a moment for it: the destination has all of the guest's state, so the way is
          * forward. */
-        if (r < 0 && process_exits(&h->source.process, DYING_MSEC))
+        if (r < 0 && process_exits(&h->source.process, PROCESS_DYING_MSEC))
                 return reclaim(h, f);
         return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }

@@ -156,6 +156,9 @@ static json_object *roll_back(struct handoff *h, size_t from, json_object *times
                         if (r >= 0 || h->source.is_dead)
                                 break;
                 }
+                /* One that has been killed closes its sockets a moment before its pidfd tells. */
+                if (r < 0 && !h->source.is_dead)
+                        h->source.is_dead = process_exits(&h->source.process, PROCESS_DYING_MSEC);
                 undone = undone && r >= 0;
         }
         return finish(h, outcome_on_source(h, from, undone), times);

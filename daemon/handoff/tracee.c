@@ -122,6 +122,8 @@ int tracee_resume(struct tracee *t, int request, int signal)
         if (!t->stopped)
                 return t->exited ? -ESRCH : 0;
         t->stopped = false;
+        if (signal > 0)
+                t->signals |= 1ULL << (signal - 1);
         if (ptrace(request, t->process->pid, 0, (long)signal) < 0)
                 return -errno;
         return 0;
