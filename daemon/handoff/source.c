@@ -443,16 +443,23 @@ static int source_has_exited(struct handoff *h, void *userdata)
         return h->source.is_dead;
 }
 
+/* Twice, for a connection that has ended shows only when it is used. What it answers, and whether, does not
+ * matter: it has to go. */
+static void ask_to_quit(struct handoff *h)
+{
+        for (int try = 0; try < 2 && !h->source.is_dead; try++)
+                if (source_reconnect(h, NULL) >= 0 && qmp_send(h->source.qmp, "quit", NULL, -EBADF) >= 0)
+                        return;
+}
+
 int source_retire(struct handoff *h, struct failure *f)
 {
         uint64_t deadline = h->deadline;
         int r;
 
         destination_restore_stderr(h);
-        /* What it answers, and whether, does not matter: it has to go. */
         h->loaded = h->retiring = true;
-        if (!h->source.is_dead && source_reconnect(h, NULL) >= 0)
-                qmp_send(h->source.qmp, "quit", NULL, -EBADF);
+        ask_to_quit(h);
         if (deadline > now_usec())
                 h->deadline = now_usec() + (deadline - now_usec()) / 2;
         r = h->source.is_dead ? 1 : wait_until(h, source_has_exited, NULL, NULL);
