@@ -420,13 +420,17 @@ int source_continue(struct handoff *h, struct failure *f)
         r = end_migration(h, f);
         if (r >= 0)
                 r = source_is_running(h, f);
-        if (r != 0)
-                goto out;
+        if (r < 0)
+                return r;
+        if (r > 0) { /* by itself, if its migration failed after it had stopped the guest */
+                json_object *event =
+                        h->stop_usec ? qmp_event(h->source.qmp, "RESUME", h->source_events - 1, NULL) : NULL;
+
+                h->resume_usec = event ? qmp_event_usec(event) : 0;
+                return 0;
+        }
         r = wait_qmp(h, h->source.qmp, "cont", NULL, NULL, f);
-        if (r >= 0)
-                r = wait_event(h, h->source.qmp, "RESUME", seen, &h->resume_usec, f);
-out:
-        return r < 0 ? r : 0;
+        return r < 0 ? r : wait_event(h, h->source.qmp, "RESUME", seen, &h->resume_usec, f);
 }
 
 /* The source stops the guest as soon as the destination listens, which may be before `load` is begun: so that

@@ -22,7 +22,7 @@ def connect_in_pause(vm, types, handoff):
     """Begins a connection of each type once the source has stopped the guest. Returns the clients, with how long
     each of them took."""
     with vm.spy() as spy:
-        handoff.wait_for("build", "end")
+        handoff.wait_for("begin", "end")
         spy.wait_event("STOP")
         helper, = helper_pids()
         os.kill(helper, signal.SIGSTOP)

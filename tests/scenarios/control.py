@@ -17,6 +17,8 @@ with test("without the shield the connections die") as t:
         print([r for r in traffic.stop()])
         lost = vm.resets()
         expect(len(lost) >= 2, f"the guest lost {len(lost)} of 2 connections")
-        expect(traffic.clients[0].resets, "the host's echo connection has survived")
+        # Reset, unless it has nothing more to send: the guest does not say by itself that it dropped it.
+        echo = traffic.clients[0]
+        expect(echo.resets or "stalled" in str(echo.errors), "the host's echo connection has survived")
         t.measured(*lost)
 end()
