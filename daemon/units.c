@@ -178,17 +178,23 @@ void units_close(struct daemon *d)
         d->units = NULL;
 }
 
+/* A call of the service manager, its arguments still to be appended. */
+static int new_call(struct daemon *d, const char *method, struct failure *f, sd_bus_message **ret)
+{
+        int r = bus_get(d, f);
+
+        return r < 0 ? r
+                     : sd_bus_message_new_method_call(d->units->bus, ret, manager, manager_path,
+                                                      manager_interface, method);
+}
+
 int units_start(struct daemon *d, const char *id, struct failure *f)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         char name[64];
-        int r = bus_get(d, f);
+        int r = new_call(d, "RestartUnit", f, &m);
 
-        if (r < 0)
-                return r;
         unit_name(id, name, sizeof(name));
-        r = sd_bus_message_new_method_call(d->units->bus, &m, manager, manager_path, manager_interface,
-                                           "RestartUnit");
         if (r >= 0)
                 r = sd_bus_message_append(m, "ss", name, "replace");
         if (r >= 0)
@@ -200,13 +206,9 @@ int units_kill(struct daemon *d, const char *id)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         char name[64];
-        int r = bus_get(d, NULL);
+        int r = new_call(d, "KillUnit", NULL, &m);
 
-        if (r < 0)
-                return r;
         unit_name(id, name, sizeof(name));
-        r = sd_bus_message_new_method_call(d->units->bus, &m, manager, manager_path, manager_interface,
-                                           "KillUnit");
         if (r >= 0)
                 r = sd_bus_message_append(m, "ssi", name, "main", SIGKILL);
         return r < 0 ? r : call_manager(d, id, m, on_answer);
@@ -216,13 +218,9 @@ int units_look(struct daemon *d, const char *id)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         char name[64];
-        int r = bus_get(d, NULL);
+        int r = new_call(d, "ListUnitsByNames", NULL, &m);
 
-        if (r < 0)
-                return r;
         unit_name(id, name, sizeof(name));
-        r = sd_bus_message_new_method_call(d->units->bus, &m, manager, manager_path, manager_interface,
-                                           "ListUnitsByNames");
         if (r >= 0)
                 r = sd_bus_message_append(m, "as", 1, name);
         return r < 0 ? r : call_manager(d, id, m, on_looked);

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/socket.h>
 
 int failure_set(struct failure *f, int error, const char *what, ...)
 {
@@ -146,4 +147,25 @@ bool name_is_valid(const char *name)
                 name ? strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") : 0;
 
         return n > 0 && n < 64 && !name[n] && isalnum((unsigned char)name[0]);
+}
+
+ssize_t send_with_fd(int socket, const void *data, size_t size, int fd, int flags)
+{
+        union {
+                struct cmsghdr header;
+                char buffer[CMSG_SPACE(sizeof(int))];
+        } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+        struct iovec iov = {(void *)data, size};
+        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+        ssize_t n;
+
+        if (fd >= 0) {
+                mh.msg_control = control.buffer;
+                mh.msg_controllen = sizeof(control.buffer);
+                memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+        }
+        do
+                n = sendmsg(socket, &mh, MSG_NOSIGNAL | flags);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
 }

@@ -97,6 +97,11 @@ uint64_t now_usec(void);
  * beyond *ret_size and is the caller's to free. EFBIG: there is more. @dirfd as in openat(2). */
 int read_whole(int dirfd, const char *path, size_t limit, char **ret_data, size_t *ret_size);
 
+/* One send(2) of @data, without SIGPIPE, with a copy of the descriptor @fd (-EBADF: none; it stays the
+ * caller's).
+ * @flags: more MSG_ ones. Returns how many bytes went, or a negative errno. */
+ssize_t send_with_fd(int socket, const void *data, size_t size, int fd, int flags);
+
 /* json-c has no getters that check: these return NULL, @otherwise or false where the member is missing or of
  * another type. Strings belong to @o. */
 const char *json_str(json_object *o, const char *key);

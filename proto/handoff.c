@@ -31,9 +31,7 @@ union control {
 int handoff_send(int socket, const struct handoff_message *m, int pass_fd)
 {
         struct handoff_message wire = *m;
-        struct iovec iov = {.iov_base = &wire, .iov_len = sizeof(wire)};
-        union control control = {};
-        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+        ssize_t n;
 
         wire.magic = htole32(HANDOFF_MAGIC);
         wire.version = htole16(HANDOFF_VERSION);
@@ -41,21 +39,8 @@ int handoff_send(int socket, const struct handoff_message *m, int pass_fd)
         wire.role = htole32(m->role);
         wire.error = htole32(m->error);
         wire.value = htole64(m->value);
-        if (pass_fd >= 0) {
-                struct cmsghdr *c;
-
-                mh.msg_control = control.buffer;
-                mh.msg_controllen = sizeof(control.buffer);
-                c = CMSG_FIRSTHDR(&mh);
-                c->cmsg_level = SOL_SOCKET;
-                c->cmsg_type = SCM_RIGHTS;
-                c->cmsg_len = CMSG_LEN(sizeof(int));
-                memcpy(CMSG_DATA(c), &pass_fd, sizeof(int));
-        }
-        while (sendmsg(socket, &mh, MSG_NOSIGNAL) < 0)
-                if (errno != EINTR)
-                        return -errno;
-        return 0;
+        n = send_with_fd(socket, &wire, sizeof(wire), pass_fd, 0);
+        return n < 0 ? (int)n : 0;
 }
 
 /* Keeps the first fd that came with @mh, closes the others (alignment leaves room for a second one in the

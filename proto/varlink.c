@@ -180,8 +180,8 @@ static char *append_escape(char *to, uint32_t c)
         return to + sprintf(to, "\\u%04x\\u%04x", 0xd800 | c >> 10, 0xdc00 | (c & 0x3ff));
 }
 
-/* @text with \u escapes for all that is not ASCII; NULL: it is not UTF-8, or no memory. The strict mode of json-c
- * 0.18 takes every byte from 0x80 on for a control character, and refuses it. */
+/* @text with \u escapes for all that is not ASCII; NULL: it is not UTF-8, or no memory. The strict mode of
+ * json-c 0.18 takes every byte from 0x80 on for a control character, and refuses it. */
 static char *to_ascii(const char *text, size_t size, size_t *ret_size)
 {
         const unsigned char *s = (const unsigned char *)text, *end = s + size;
@@ -297,37 +297,11 @@ int varlink_queue(struct varlink *v, json_object *message, int fd)
         return 0;
 }
 
-static ssize_t send_some(int socket, struct outgoing *o)
-{
-        union {
-                struct cmsghdr align;
-                char buffer[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        struct iovec iov = {.iov_base = o->bytes + o->sent, .iov_len = o->size - o->sent};
-        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-        ssize_t n;
-
-        if (o->fd >= 0) {
-                struct cmsghdr *c;
-
-                mh.msg_control = control.buffer;
-                mh.msg_controllen = sizeof(control.buffer);
-                c = CMSG_FIRSTHDR(&mh);
-                c->cmsg_level = SOL_SOCKET;
-                c->cmsg_type = SCM_RIGHTS;
-                c->cmsg_len = CMSG_LEN(sizeof(int));
-                memcpy(CMSG_DATA(c), &o->fd, sizeof(int));
-        }
-        do
-                n = sendmsg(socket, &mh, MSG_NOSIGNAL);
-        while (n < 0 && errno == EINTR);
-        return n < 0 ? -errno : n;
-}
-
 int varlink_flush(struct varlink *v)
 {
         while (v->out) {
-                ssize_t n = send_some(v->fd, v->out);
+                ssize_t n = send_with_fd(v->fd, v->out->bytes + v->out->sent, v->out->size - v->out->sent,
+                                         v->out->fd, 0);
 
                 if (n == -EAGAIN)
                         return 1;

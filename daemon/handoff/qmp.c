@@ -191,24 +191,9 @@ json_object *qmp_greeting(struct qmp *q)
 /* Our commands are smaller than any socket buffer: a short write means that QEMU stopped reading. */
 static int send_text(struct qmp *q, const char *text, size_t size, int pass_fd)
 {
-        struct iovec iov = {(void *)text, size};
-        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-        union {
-                struct cmsghdr align;
-                char buffer[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        ssize_t n;
+        ssize_t n = send_with_fd(q->fd, text, size, pass_fd, MSG_DONTWAIT);
 
-        if (pass_fd >= 0) {
-                mh.msg_control = control.buffer;
-                mh.msg_controllen = sizeof(control.buffer);
-                control.align = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-                memcpy(CMSG_DATA(CMSG_FIRSTHDR(&mh)), &pass_fd, sizeof(int));
-        }
-        n = sendmsg(q->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n != (ssize_t)size)
-                return qmp_fail(q, n < 0 ? -errno : -EPIPE);
-        return 0;
+        return n == (ssize_t)size ? 0 : qmp_fail(q, n < 0 ? (int)n : -EPIPE);
 }
 
 /* The line's end is no part of a command: QEMU obeys at the closing brace. */
