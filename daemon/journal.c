@@ -49,7 +49,7 @@ int journal_open(int fd, bool writable, struct journal **ret, struct failure *f)
         r = whole_size(j->fd, &size);
         if (r < 0)
                 return failure_set(f, r, "the handoff's journal is not usable: %s", strerror(-r));
-        if (writable && ftruncate(j->fd, size) < 0)
+        if (writable && (ftruncate(j->fd, size) < 0 || fcntl(j->fd, F_SETFL, O_APPEND) < 0))
                 return failure_set(f, errno, "cannot write the handoff's journal: %s", strerror(errno));
         *ret = TAKE_PTR(j);
         return 0;
@@ -79,8 +79,6 @@ int journal_append(struct journal *j, const char *kind, json_object *value)
                 return -ENOMEM;
         /* One write at the end of the file: there is one writer, and a torn line is cut off by the next one.
          */
-        if (lseek(j->fd, 0, SEEK_END) < 0)
-                return -errno;
         for (int at = 0; at < n;) {
                 ssize_t w = write(j->fd, text + at, (size_t)(n - at));
 

@@ -72,11 +72,11 @@ int destination_stop(struct handoff *h, struct failure *f)
         return r < 0 ? failure_set(f, r, "%s", why.what) : 0;
 }
 
-void destination_last_words(struct handoff *h, struct failure *f)
+void destination_last_words(struct handoff *h, int msec, struct failure *f)
 {
         struct pollfd poller = {.fd = h->destination.process.pidfd, .events = POLLIN};
 
-        if (poll(&poller, 1, 300) > 0)
+        if (poll(&poller, 1, msec) > 0)
                 destination_obituary(h, f);
 }
 
@@ -549,7 +549,8 @@ int destination_build(struct handoff *h, struct failure *f)
                 r = wait_until(h, is_built, NULL, f);
         if (r >= 0 && !h->destination.n_withheld)
                 r = failure_set(f, EPROTO, "the destination did not build its vhost-vsock device");
-        h->quiet = r >= 0;
+        if (r >= 0)
+                handoff_hurry(h, true);
         if (r >= 0)
                 r = wait_ready(h, f);
         h->destination.awaited = false;
@@ -598,7 +599,7 @@ int destination_commit(struct handoff *h, struct failure *f)
         if (!again && is_leaving(d))
                 return failure_set(f, ECANCELED, "the destination was told to exit");
         if (tracee_detach(&d->tracee, h->deadline) < 0 && !again) {
-                destination_last_words(h, f);
+                destination_last_words(h, PROCESS_DYING_MSEC, f);
                 return failure_set(f, ESRCH, "the destination was killed");
         }
         if (!again)
@@ -613,6 +614,7 @@ int destination_commit(struct handoff *h, struct failure *f)
         }
         if (r >= 0)
                 r = start_guest(h, again, f);
+        handoff_hurry(h, false);
         if (r >= 0 && h->stop_usec && h->resume_usec > h->stop_usec)
                 handoff_fact(h, "pause", json_object_new_int64((int64_t)(h->resume_usec - h->stop_usec)),
                              NULL);

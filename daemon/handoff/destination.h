@@ -17,8 +17,8 @@ int destination_stop(struct handoff *h, struct failure *f);
 int destination_obituary(struct handoff *h, struct failure *f);
 
 /* A destination that refuses the state knows why, and says so when it exits, which it does in a moment: fills
- * @f with that, or leaves it alone. */
-void destination_last_words(struct handoff *h, struct failure *f);
+ * @f with that if it comes within @msec, or leaves it alone. */
+void destination_last_words(struct handoff *h, int msec, struct failure *f);
 
 /* Raises or lowers the shield of a stopped destination. */
 int destination_set_shield(struct handoff *h, bool up, struct failure *f);

@@ -99,7 +99,7 @@ struct handoff {
         bool kernel_reclaims;
         struct connections before, after;
 
-        bool quiet;      /* the guest is paused, or will be in a moment */
+        bool hurried;    /* the guest is paused, or will be in a moment */
         bool aborted;    /* a Cancel has come */
         bool undoing;    /* on the way back: only the source matters now */
         bool loaded;     /* the destination has the whole state: the source is not needed any more */
@@ -121,6 +121,10 @@ static inline void handoff_freep(struct handoff **h)
 {
         *h = handoff_free(*h);
 }
+
+/* Before everybody else while a guest waits for us (SCHED_RR, if we may), and as everybody else afterwards.
+ */
+void handoff_hurry(struct handoff *h, bool hurry);
 
 /* A fact for the journal, synced: {"fact": {key: value}}. Takes the reference. */
 int handoff_fact(struct handoff *h, const char *key, json_object *value, struct failure *f);

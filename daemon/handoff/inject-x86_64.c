@@ -237,7 +237,8 @@ static int run_call(struct tracee *t, uint64_t deadline)
         return r < 0 ? r : to_syscall_stop(t, deadline);
 }
 
-static int run_one(struct tracee *t, const struct plan *plan, struct injection *call, uint64_t deadline)
+static int run_one(struct tracee *t, const struct plan *plan, struct injection *call, bool first,
+                   uint64_t deadline)
 {
         struct user_regs_struct regs = plan->before;
         struct iovec local = {call->payload, call->payload_size};
@@ -255,7 +256,7 @@ static int run_one(struct tracee *t, const struct plan *plan, struct injection *
         regs.rdx = call->payload_size ? plan->payload : call->arguments[2];
         regs.orig_rax = (uint64_t)-1; /* or the kernel would make the interrupted call again from here */
         r = set_registers(t->process->pid, &regs);
-        if (r >= 0)
+        if (r >= 0 && first)
                 /* After the registers: sigreturn restores the mask too. */
                 r = set_mask(t->process->pid, ~(1ULL << (SIGTRAP - 1)));
         if (r >= 0)
@@ -281,7 +282,7 @@ int inject_calls(struct tracee *t, struct injection *calls, size_t n, uint64_t d
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n && r >= 0; i++) {
-                r = run_one(t, plan, &calls[i], deadline);
+                r = run_one(t, plan, &calls[i], i == 0, deadline);
                 if (r < 0)
                         failure_set(f, r, "cannot run a system call in process %d: %s", t->process->pid,
                                     strerror(-r));

@@ -9,6 +9,7 @@
 #include "daemon/log.h"
 #include "proto/handoff.h"
 
+#include <sched.h>
 #include <signal.h>
 
 struct handoff *handoff_free(struct handoff *h)
@@ -57,6 +58,15 @@ static struct handoff *handoff_new(const char *id)
         h->destination.facts.vhostfd = -1;
         h->destination.log = -EBADF;
         return h;
+}
+
+void handoff_hurry(struct handoff *h, bool hurry)
+{
+        struct sched_param p = {.sched_priority = hurry ? 1 : 0};
+
+        if (hurry != h->hurried)
+                sched_setscheduler(0, hurry ? SCHED_RR | SCHED_RESET_ON_FORK : SCHED_OTHER, &p);
+        h->hurried = hurry;
 }
 
 int handoff_fact(struct handoff *h, const char *key, json_object *value, struct failure *f)

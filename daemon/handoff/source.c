@@ -356,8 +356,8 @@ static int explain_migration(struct handoff *h, struct failure *f)
 {
         char status[32], reason[256] = "no reason given";
 
-        /* The destination knows best. */
-        destination_last_words(h, f);
+        /* The destination knows best. The guest does not wait for that: its source goes on by itself. */
+        destination_last_words(h, 3000, f);
         query_migrate(h, h->source.qmp, status, reason, NULL);
         return failure_set(f, EREMOTEIO, "the migration failed: %s", reason);
 }

@@ -77,7 +77,7 @@ static int report(struct handoff *h, const struct stage *s, bool undo, uint64_t 
                 return failure_set(f, r, "cannot write the journal: %s", strerror(-r));
         /* From the pause's eve on nobody is woken up only to be told: what the journal has by then is told at
          * its end. */
-        if (!h->quiet || h->committed || h->undoing)
+        if (!h->hurried || h->committed || h->undoing)
                 link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
         return 0;
 }
@@ -121,6 +121,7 @@ static int step(struct handoff *h, const struct stage *s, bool undo, json_object
 
 static json_object *finish(struct handoff *h, const char *outcome, json_object *times)
 {
+        handoff_hurry(h, false);
         if (h->source.cid)
                 connections_list(h->source.cid, &h->after);
         return record_make(h, outcome, times);

@@ -52,18 +52,27 @@ int tracee_attach(struct tracee *t, struct process *p, int options, struct failu
         return 0;
 }
 
+/* What waitpid() has for us, or 0. */
+static pid_t look(const struct tracee *t, int *status)
+{
+        pid_t pid = t->attached && !t->stopped ? waitpid(t->process->pid, status, WNOHANG | __WALL) : 0;
+
+        return pid < 0 && errno == EINTR ? 0 : pid;
+}
+
 int tracee_poll(struct tracee *t)
 {
         struct signalfd_siginfo unused;
-        int status;
-        pid_t pid;
+        int status = 0;
+        pid_t pid = look(t, &status);
 
-        while (read(signal_fd, &unused, sizeof(unused)) > 0)
-                ;
-        if (!t->attached || t->stopped)
-                return 0;
-        pid = waitpid(t->process->pid, &status, WNOHANG | __WALL);
-        if (pid == 0 || (pid < 0 && errno == EINTR))
+        if (pid == 0) {
+                /* What comes after this is signalled anew; what came before it is there now. */
+                while (read(signal_fd, &unused, sizeof(unused)) > 0)
+                        ;
+                pid = look(t, &status);
+        }
+        if (pid == 0)
                 return 0;
         t->status = pid < 0 ? 0 : status;
         if (pid < 0 || WIFEXITED(status) || WIFSIGNALED(status)) {

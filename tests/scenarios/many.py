@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: check-matrix
-# seconds: 120
+# part of: check, check-matrix
+# seconds: 130
 """Eight VMs handed off at once, four at a time, two of them to a QEMU that cannot load their state."""
 
 import contextlib
