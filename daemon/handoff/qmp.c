@@ -209,7 +209,8 @@ int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pas
         q->sent++;
         q->ahead = NULL;
         json_object_put(TAKE_PTR(q->reply));
-        text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &size);
+        text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
+                                                 &size);
         if (q->error)
                 return q->error;
         if (ahead && !STREQ(ahead, command))
