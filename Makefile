@@ -3,7 +3,7 @@
 # packages it installs and for the lab, and takes it by sudo.
 root := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CPRD_LAB_CACHE,CPRD_LAB_MIRROR,CPRD_LAB_SECURITY_MIRROR)
 
-.PHONY: demo check check-matrix check-kernel bench dkms-deb clean
+.PHONY: demo check check-matrix check-kernel check-dkms bench dkms-deb clean
 
 # A QEMU replaced twice under a guest with open connections, to look at.
 demo:
@@ -20,6 +20,11 @@ check-matrix:
 # The kernel change on all kernels, and against its own mistakes.
 check-kernel:
 	@$(root) tests/kernel/check-kernel
+
+# The DKMS package in Debian roots of its own: built, installed, its modules booted with Debian's kernels, removed.
+check-dkms:
+	@$(root) kernel/dkms/test trixie
+	@$(root) kernel/dkms/test bookworm
 
 bench:
 	@$(root) tests/check --part bench
