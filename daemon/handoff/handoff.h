@@ -158,3 +158,6 @@ int wait_event(struct handoff *h, struct qmp *q, const char *name, uint64_t afte
 int link_connect(struct handoff *h, struct failure *f);
 void link_tell(struct handoff *h, int op, int role, uint64_t value, int pass_fd);
 void link_read(struct handoff *h);
+/* Says goodbye. A cprd that is just coming back would else wait for us; one that stays away reads the
+ * journal. */
+void link_finish(struct handoff *h);

@@ -10,7 +10,8 @@
 /* The end towards cprd. cprd may go away and come back while a handoff runs: then what would be told is lost,
  * but the journal has it, and cprd reads that when it is back. */
 
-#define RETRY_USEC (200 * USEC_PER_MSEC)
+#define RETRY_USEC   (200 * USEC_PER_MSEC)
+#define FINISH_TRIES 5
 
 static int connect_socket(struct failure *f)
 {
@@ -177,4 +178,16 @@ void link_read(struct handoff *h)
                 if (m.op == HANDOFF_ABORT)
                         h->aborted = true;
         }
+}
+
+void link_finish(struct handoff *h)
+{
+        for (int try = 0; h->cprd < 0 && try < FINISH_TRIES; try++) {
+                if (try)
+                        nanosleep(&(struct timespec){.tv_nsec = RETRY_USEC * NSEC_PER_USEC}, NULL);
+                h->cprd_retry = 0;
+                come_back(h);
+        }
+        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
+        link_tell(h, HANDOFF_DONE, 0, 0, -EBADF);
 }

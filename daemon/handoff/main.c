@@ -108,7 +108,6 @@ int main(int argc, char *argv[])
         if (r < 0)
                 log_error("cannot write the outcome to the journal: %s", strerror(-r));
         destination_remove_listeners(h);
-        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
-        link_tell(h, HANDOFF_DONE, 0, 0, -EBADF);
+        link_finish(h);
         return r < 0;
 }
