@@ -2,6 +2,7 @@
 #include "daemon/handoff/destination.h"
 
 #include "daemon/handoff/fault.h"
+#include "daemon/handoff/heap.h"
 #include "daemon/handoff/launch.h"
 #include "daemon/handoff/source.h"
 #include "daemon/log.h"
@@ -519,7 +520,7 @@ static int negotiate(struct handoff *h, struct failure *f)
 }
 
 /* Until its main loop runs, and `cont` is read but for its last byte. The source must not be held for long,
- * whatever keeps the destination. */
+ * whatever keeps the destination: 0, it takes longer; 1, it is ready. */
 static int wait_ready(struct handoff *h, struct failure *f)
 {
         struct qmp *q = h->destination.qmp;
@@ -535,7 +536,7 @@ static int wait_ready(struct handoff *h, struct failure *f)
                 nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
         h->deadline = deadline;
         if (r != -ETIMEDOUT)
-                return r;
+                return r < 0 ? r : 1;
         *f = (struct failure){};
         return 0;
 }
@@ -553,6 +554,8 @@ int destination_build(struct handoff *h, struct failure *f)
                 handoff_hurry(h, true);
         if (r >= 0)
                 r = wait_ready(h, f);
+        if (r > 0)
+                r = heap_lock(h, f);
         h->destination.awaited = false;
         source_let_go(h);
         return r;
@@ -623,13 +626,21 @@ int destination_commit(struct handoff *h, struct failure *f)
 
 /* ---- retire ---- */
 
-/* Puts the destination's own stderr in the place of the log that it had until here. Not earlier: it would be
- * part of the pause. That it may not come to it (the helper dies) costs log lines, no more. */
-void destination_restore_stderr(struct handoff *h)
+/* Puts the source's stderr in the place of the log that it had until here. */
+static int restore_stderr(struct handoff *h, struct failure *f)
 {
-        struct destination *d = &h->destination;
         struct injection calls[] = {{.nr = SYS_dup3, .arguments = {FD_STDERR, 2, 0}},
                                     {.nr = SYS_close, .arguments = {FD_STDERR}}};
+        int r = inject_calls(&h->destination.tracee, calls, ELEMENTSOF(calls), h->deadline, f);
+
+        return r == -EBADF ? 0 : r; /* it was done before */
+}
+
+/* Not earlier: it would be part of the pause. That it may not come to it (the helper dies) costs log lines,
+ * and memory that stays locked, no more. */
+void destination_settle(struct handoff *h)
+{
+        struct destination *d = &h->destination;
         struct failure f = {};
         int r = d->is_dead ? 0 : tracee_attach(&d->tracee, &d->process, 0, &f);
 
@@ -637,8 +648,10 @@ void destination_restore_stderr(struct handoff *h)
                 return;
         r = tracee_stop(&d->tracee, h->deadline, &f);
         if (r >= 0)
-                r = inject_calls(&d->tracee, calls, ELEMENTSOF(calls), h->deadline, &f);
+                r = heap_unlock(h, &f);
+        if (r >= 0)
+                r = restore_stderr(h, &f);
         tracee_detach(&d->tracee, h->deadline);
-        if (r < 0 && r != -EBADF) /* EBADF: it was done before */
-                log_failure(LOG_WARNING, &f, "the destination's stderr is lost");
+        if (r < 0)
+                log_failure(LOG_WARNING, &f, "the destination keeps what was for the handoff only");
 }

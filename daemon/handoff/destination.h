@@ -27,5 +27,5 @@ int destination_set_shield(struct handoff *h, bool up, struct failure *f);
 int destination_make_listeners(struct handoff *h, struct failure *f);
 int destination_publish(struct handoff *h, struct failure *f);
 void destination_remove_listeners(struct handoff *h);
-/* Gives it back the source's stderr. */
-void destination_restore_stderr(struct handoff *h);
+/* Takes back what it had for the handoff only: gives it the source's stderr, unlocks its heap. */
+void destination_settle(struct handoff *h);

@@ -66,10 +66,11 @@ struct destination {
         struct vmstate_slot slot;
         struct cmdline cmdline;
         struct cmdline_facts facts;
-        char *version, *machine; /* owned */
-        char *directory;         /* owned: of the channels; the source's to enter */
-        int log;                 /* owned: its stderr until it has claimed the device */
-        uint64_t base;           /* load address of the binary */
+        char *version, *machine;          /* owned */
+        char *directory;                  /* owned: of the channels; the source's to enter */
+        int log;                          /* owned: its stderr until it has claimed the device */
+        uint64_t base;                    /* load address of the binary */
+        uint64_t heap_address, heap_size; /* what heap_lock() locked; 0: nothing */
         bool shield_up;
         bool awaited;                             /* nothing else is waited for: the source may be held */
         bool owns;                                /* the kernel said so after its claim */

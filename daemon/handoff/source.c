@@ -461,7 +461,7 @@ int source_retire(struct handoff *h, struct failure *f)
         uint64_t deadline = h->deadline;
         int r;
 
-        destination_restore_stderr(h);
+        destination_settle(h);
         h->loaded = h->retiring = true;
         ask_to_quit(h);
         if (deadline > now_usec())

@@ -279,6 +279,10 @@ static void take_fact(struct handoff *h, json_object *fact)
         }
         if ((o = json_obj(fact, "destination")))
                 take_destination_fact(&h->destination, o);
+        if ((o = json_obj(fact, "heap"))) {
+                h->destination.heap_address = (uint64_t)json_int(o, "address", 0);
+                h->destination.heap_size = (uint64_t)json_int(o, "size", 0);
+        }
         h->loaded = h->loaded || json_flag(fact, "loaded");
         h->committed = h->committed || json_flag(fact, "committed");
         h->replaced = h->replaced || json_flag(fact, "replaced");

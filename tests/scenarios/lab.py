@@ -87,6 +87,13 @@ def read_process(pid, name):
         return ""
 
 
+def locks_memory(pid):
+    """Whether any of its memory is locked, and how much may be."""
+    lines = (read_process(pid, "status") + read_process(pid, "limits")).splitlines()
+    limit = [line.split()[3:] for line in lines if line.startswith("Max locked memory")]
+    return [line.split()[1] != "0" for line in lines if line.startswith("VmLck:")] + limit
+
+
 def process_ids():
     return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
 
@@ -405,6 +412,7 @@ class VM:
         line = json.loads(started.stdout)
         self.first_pid = self.pid = line["pid"]
         self.qmp_path = line["qmp"]
+        self.locks_memory = locks_memory(self.pid)
         # Without its guest having started, a QEMU may not have got so far.
         expect(wait_until(lambda: Path(self.qmp_path).exists(), 30), f"{self.name} has no QMP socket")
         if register:
@@ -442,6 +450,7 @@ class VM:
         """Where the VM is after a handoff; and that it is there once."""
         if result.record.get("outcome") == "updated":
             self.pid = result.record["destination"]["pid"]
+            expect_equal(locks_memory(self.pid), self.locks_memory, "locked memory of the destination")
         wait_until(lambda: self.processes() == [self.pid])
         expect_equal(self.processes(), [self.pid], f"QEMUs of {self.name}")
 

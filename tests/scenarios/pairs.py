@@ -6,7 +6,7 @@
 # seconds: 60
 """The pairs of versions, one after the other under the same guest, with its connections open all the time."""
 
-from lab import VM, end, expect_equal, milliseconds, pause_of, test
+from lab import VM, end, expect, expect_equal, milliseconds, pause_of, test
 
 CHAIN = ["10.0.2", "10.0.2", "11.1.3", "11.1.3"]
 
@@ -22,6 +22,10 @@ with VM(CHAIN[0]) as vm, vm.traffic("echo", "echo:seqpacket", "counter", "idle",
             expect_equal(record["connectionsAfter"], 5, "connections after")
             expect_equal(vm.files(), {"qmp", "serial", "log"}, "files of the VM")
             t.measured(pause_of(record), f"longest echo {milliseconds(traffic.longest('echo') * 1e6)}")
+
+    with test("a QEMU that locks its memory") as t, VM("10.0.2", "-overcommit", "mem-lock=on-fault") as locked:
+        expect(locked.locks_memory[0], "its source does not")
+        t.measured(pause_of(locked.handoff("11.1.3").updated()))
 
     with test("new connections to the guest's listeners") as t:
         with vm.traffic("echo", "echo:seqpacket") as fresh:
