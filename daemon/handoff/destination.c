@@ -510,8 +510,7 @@ static int is_built(struct handoff *h, void *userdata)
         return !h->destination.withholding && !h->destination.skipping;
 }
 
-/* While it builds its machine, for QEMU reads a command byte by byte, each by some system calls: this one is
- * read before the pause, and obeyed as soon as its main loop runs. */
+/* While it builds its machine: this is read before the pause, and obeyed as soon as its main loop runs. */
 static int negotiate(struct handoff *h, struct failure *f)
 {
         int r = connect_destination(h, f);
@@ -519,21 +518,16 @@ static int negotiate(struct handoff *h, struct failure *f)
         return r < 0 ? r : qmp_send(h->destination.qmp, "qmp_capabilities", NULL, -EBADF);
 }
 
-/* Until its main loop runs, and `cont` is read but for its last byte. The source must not be held for long,
- * whatever keeps the destination: 0, it takes longer; 1, it is ready. */
+/* Until its main loop runs. The source must not be held for long, whatever keeps the destination. Returns 1:
+ * it runs; 0: that takes longer. */
 static int wait_ready(struct handoff *h, struct failure *f)
 {
-        struct qmp *q = h->destination.qmp;
         uint64_t deadline = h->deadline;
         int r;
 
         if (now_usec() + HOLD_USEC < deadline)
                 h->deadline = now_usec() + HOLD_USEC;
-        r = wait_reply(h, q, "qmp_capabilities", NULL, f);
-        if (r >= 0)
-                r = qmp_send_ahead(q, "cont");
-        while (r >= 0 && !qmp_is_read(q) && now_usec() < h->deadline)
-                nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+        r = wait_reply(h, h->destination.qmp, "qmp_capabilities", NULL, f);
         h->deadline = deadline;
         if (r != -ETIMEDOUT)
                 return r < 0 ? r : 1;

@@ -2,9 +2,7 @@
 #include "daemon/handoff/qmp.h"
 
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <stdarg.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -19,8 +17,7 @@ struct qmp {
         json_object *greeting;
         json_object *reply; /* to command number `sent` */
         /* Commands have no ids: they are answered in their order, and QEMU reads byte by byte. */
-        uint64_t sent, answered, taken;
-        const char *ahead;               /* the command of which all but the last byte has been sent */
+        uint64_t sent, answered;
         json_object *events[EVENTS_MAX]; /* a ring: event number n (from 1) is at (n - 1) % EVENTS_MAX */
         uint64_t n_events;
 };
@@ -108,11 +105,10 @@ static void keep_event(struct qmp *q, json_object *event)
         *place = json_object_get(event);
 }
 
-/* To the last command; or a refusal of one that others were sent behind, which stands for all of them. */
+/* Nobody waits any more for the reply to an earlier command. */
 static void take_reply(struct qmp *q, json_object *o)
 {
-        q->answered++;
-        if (q->answered != q->sent && (q->answered <= q->taken || q->reply || !json_obj(o, "error")))
+        if (++q->answered != q->sent)
                 return;
         json_object_put(q->reply);
         q->reply = json_object_get(o);
@@ -200,38 +196,17 @@ static int send_text(struct qmp *q, const char *text, size_t size, int pass_fd)
 int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd)
 {
         _cleanup_json_ json_object *o = json_object_new_object();
-        const char *text, *ahead = q->ahead;
+        const char *text;
         size_t size;
 
         json_add_str(o, "execute", command);
         if (arguments)
                 json_add(o, "arguments", arguments);
         q->sent++;
-        q->ahead = NULL;
         json_object_put(TAKE_PTR(q->reply));
         text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
                                                  &size);
-        if (q->error)
-                return q->error;
-        if (ahead && !STREQ(ahead, command))
-                return qmp_fail(q, -EPROTO);
-        return ahead ? send_text(q, "}", 1, -EBADF) : send_text(q, text, size, pass_fd);
-}
-
-int qmp_send_ahead(struct qmp *q, const char *command)
-{
-        char text[64];
-        int n = snprintf(text, sizeof(text), "{\"execute\":\"%s\"", command);
-
-        q->ahead = command;
-        return q->error ? q->error : send_text(q, text, (size_t)n, -EBADF);
-}
-
-bool qmp_is_read(struct qmp *q)
-{
-        int unread = 0;
-
-        return q->error || ioctl(q->fd, SIOCOUTQ, &unread) < 0 || unread == 0;
+        return q->error ? q->error : send_text(q, text, size, pass_fd);
 }
 
 int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
@@ -239,9 +214,7 @@ int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
         json_object *value;
         const char *description;
 
-        if (q->reply)
-                q->taken = q->sent;
-        else
+        if (!q->reply)
                 return q->error ? failure_set(f, q->error, "the QMP connection has ended: %s",
                                               strerror(-q->error))
                                 : 0;

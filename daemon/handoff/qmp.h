@@ -36,16 +36,9 @@ int qmp_error(const struct qmp *q);
 /* The greeting, once it has come; borrowed. */
 json_object *qmp_greeting(struct qmp *q);
 
-/* Sends a command. Takes the reference of @arguments (may be NULL). Several may be sent before a reply is
- * asked for: that reply is then the last one's, or the first refusal. @pass_fd stays the caller's (-EBADF:
- * none); only `getfd` takes one. */
+/* Sends a command. Takes the reference of @arguments (may be NULL). The replies to those that were sent
+ * before are dropped when they come. @pass_fd stays the caller's (-EBADF: none); only `getfd` takes one. */
 int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd);
-/* Sends all of a command without arguments but its last byte, which qmp_send() of that same command then
- * adds: no other may be sent between. QEMU reads byte by byte, each by some system calls, and that takes its
- * time. */
-int qmp_send_ahead(struct qmp *q, const char *command);
-/* Whether QEMU has read all that was sent. Nothing tells when it has. */
-bool qmp_is_read(struct qmp *q);
 /* The reply to the last command. Returns 1 with its `return` in *ret (the caller's); 0: not yet; or a
  * negative errno with QEMU's words in @f (EREMOTEIO: an `error` reply). */
 int qmp_reply(struct qmp *q, json_object **ret, struct failure *f);
