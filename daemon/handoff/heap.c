@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/handoff/heap.h"
 
+#include "daemon/handoff/destination.h"
 #include "daemon/log.h"
 
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 
-/* To lock a page that is not there the kernel clears it: 0.2 ms for each MiB, and the source is held. */
+/* To lock a page that is not there the kernel clears it: up to 0.5 ms for each MiB, and the source is held.
+ */
 #define HEAP_MAX (64UL << 20)
 
 static int find_heap(const struct process *p, uint64_t *ret_address, uint64_t *ret_size)
@@ -68,9 +70,12 @@ int heap_lock(struct handoff *h, struct failure *f)
         if (process_status_number(&d->process, "VmLck", 10, &locked) < 0 || locked ||
             find_heap(&d->process, &address, &size) < 0 || size > HEAP_MAX)
                 return 0;
-        r = tracee_stop(&d->tracee, h->deadline, &why);
-        if (r >= 0)
-                r = lock_unlimited(h, address, size, &why);
+        r = destination_stop(h, f);
+        if (r < 0)
+                return r;
+        r = lock_unlimited(h, address, size, &why);
+        if (r == -ESRCH)
+                return destination_obituary(h, f);
         if (!d->tracee.stopped)
                 return failure_set(f, r, "cannot lock the destination's heap: %s", why.what);
         if (r < 0)
