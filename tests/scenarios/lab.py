@@ -87,11 +87,18 @@ def read_process(pid, name):
         return ""
 
 
-def locks_memory(pid):
-    """Whether any of its memory is locked, and how much may be."""
-    lines = (read_process(pid, "status") + read_process(pid, "limits")).splitlines()
-    limit = [line.split()[3:] for line in lines if line.startswith("Max locked memory")]
-    return [line.split()[1] != "0" for line in lines if line.startswith("VmLck:")] + limit
+TRAITS = ("Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
+          "Cpus_allowed")
+
+
+def traits(pid):
+    """What a destination has from its source: credentials, limits, place in the system."""
+    status = dict(line.split(":", 1) for line in read_process(pid, "status").splitlines())
+    return {name: status.get(name, "").strip() for name in TRAITS} | {
+        name: read_process(pid, name) for name in ("limits", "cgroup", "oom_score_adj", "environ")} | {
+        f"{name} namespace": os.readlink(f"/proc/{pid}/ns/{name}") for name in os.listdir(f"/proc/{pid}/ns")} | {
+        "working directory": os.readlink(f"/proc/{pid}/cwd"),
+        "locked memory": status["VmLck"].split()[0] != "0"}
 
 
 def process_ids():
@@ -412,7 +419,7 @@ class VM:
         line = json.loads(started.stdout)
         self.first_pid = self.pid = line["pid"]
         self.qmp_path = line["qmp"]
-        self.locks_memory = locks_memory(self.pid)
+        self.traits = traits(self.pid)
         # Without its guest having started, a QEMU may not have got so far.
         expect(wait_until(lambda: Path(self.qmp_path).exists(), 30), f"{self.name} has no QMP socket")
         if register:
@@ -450,7 +457,8 @@ class VM:
         """Where the VM is after a handoff; and that it is there once."""
         if result.record.get("outcome") == "updated":
             self.pid = result.record["destination"]["pid"]
-            expect_equal(locks_memory(self.pid), self.locks_memory, "locked memory of the destination")
+            for name, value in traits(self.pid).items():
+                expect_equal(value, self.traits[name], f"{name} of the destination")
         wait_until(lambda: self.processes() == [self.pid])
         expect_equal(self.processes(), [self.pid], f"QEMUs of {self.name}")
 

@@ -24,7 +24,7 @@ with VM(CHAIN[0]) as vm, vm.traffic("echo", "echo:seqpacket", "counter", "idle",
             t.measured(pause_of(record), f"longest echo {milliseconds(traffic.longest('echo') * 1e6)}")
 
     with test("a QEMU that locks its memory") as t, VM("10.0.2", "-overcommit", "mem-lock=on-fault") as locked:
-        expect(locked.locks_memory[0], "its source does not")
+        expect(locked.traits["locked memory"], "its source does not")
         t.measured(pause_of(locked.handoff("11.1.3").updated()))
 
     with test("new connections to the guest's listeners") as t:

@@ -4,7 +4,8 @@
 # lab: -k 6.12 for check-matrix
 # part of: check
 # seconds: 90
-"""Wherever the vsock device sits, with an id or without, opened by QEMU or passed to it: it is handed over."""
+"""Wherever the vsock device sits, with an id or without, opened by QEMU or passed to it, by a QEMU with or without
+privileges: it is handed over."""
 
 from lab import VM, end, expect_equal, pause_of, test
 
@@ -15,6 +16,9 @@ PLACES = [
     ("on pcie.0, without an id, opened by QEMU", ["--bus", "pcie.0", "--no-id"]),
     ("on pc's pci.0, with an id, opened by QEMU", ["--machine", "pc"]),
     ("on pc's pci.0, without an id, passed as vhostfd", ["--machine", "pc", "--no-id", "--vhostfd"]),
+    ("as libvirt does it: a user of its own, a sandbox, passed as vhostfd",
+     ["--user", "lp", "--vhostfd", "-sandbox",
+      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]),
 ]
 
 for place, options in PLACES:
