@@ -177,7 +177,7 @@ def is_alive(vm):
 
 
 def check_end(vm, record, expected, where):
-    """Outcome, and at most one QEMU, which is the one that the record tells of."""
+    """Outcome, and at most one QEMU, which is the one that the record tells of and is as it has always been."""
     expect(record["outcome"] in ([expected] if isinstance(expected, str) else expected),
            f"{record['outcome']} instead of {expected} (stage {record.get('stage')}: {record.get('reason')})")
     if record["outcome"] != "updated":
@@ -188,6 +188,8 @@ def check_end(vm, record, expected, where):
     wanted = [] if where == GONE else [vm.pid]
     wait_until(lambda: vm.processes() == wanted)
     expect_equal(vm.processes(), wanted, f"QEMUs of {vm.name}")
+    if where != GONE:
+        vm.check_traits()
     return where
 
 

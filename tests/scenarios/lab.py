@@ -457,10 +457,13 @@ class VM:
         """Where the VM is after a handoff; and that it is there once."""
         if result.record.get("outcome") == "updated":
             self.pid = result.record["destination"]["pid"]
-            for name, value in traits(self.pid).items():
-                expect_equal(value, self.traits[name], f"{name} of the destination")
+            self.check_traits()
         wait_until(lambda: self.processes() == [self.pid])
         expect_equal(self.processes(), [self.pid], f"QEMUs of {self.name}")
+
+    def check_traits(self):
+        for name, value in traits(self.pid).items():
+            expect_equal(value, self.traits[name], f"{name} of process {self.pid}")
 
     def begin_handoff(self, qemu=None, *options):
         return Handoff(self.name, *self.destination(qemu), "--max-pause", "20s", *options)
