@@ -84,8 +84,12 @@ int journal_append(struct journal *j, const char *kind, json_object *value)
 
                 if (w < 0 && errno == EINTR)
                         continue;
-                if (w < 0)
-                        return -errno;
+                if (w < 0) {
+                        int r = -errno;
+
+                        /* Half a line would spoil the next one. */
+                        return at && ftruncate(j->fd, lseek(j->fd, 0, SEEK_END) - at) < 0 ? -errno : r;
+                }
                 at += (int)w;
         }
         return fdatasync(j->fd) < 0 ? -errno : 0;

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 int process_start_time(int proc_fd, uint64_t *ret)
@@ -173,6 +174,16 @@ int process_pending_signals(const struct process *p, uint64_t *ret)
                 r = find_number(status, "ShdPnd", 16, &shared);
         *ret = thread | shared;
         return r;
+}
+
+bool process_shares_namespace(const struct process *p, const char *name)
+{
+        struct stat its, ours;
+        char path[32];
+
+        snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+        return fstatat(p->proc_fd, path + strlen("/proc/self/"), &its, 0) == 0 && stat(path, &ours) == 0 &&
+               its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
 }
 
 int process_get_fd(const struct process *p, int fd)

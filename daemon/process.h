@@ -42,6 +42,9 @@ int process_status_number(const struct process *p, const char *key, int base, ui
 /* The signals that wait for its main thread, a bit each: signal 1 is bit 0. */
 int process_pending_signals(const struct process *p, uint64_t *ret);
 
+/* Whether it is in our namespace of that name, as in /proc/PID/ns: "mnt". */
+bool process_shares_namespace(const struct process *p, const char *name);
+
 /* A duplicate of one of its fds (pidfd_getfd(2): needs PTRACE_MODE_ATTACH). Returns the new fd, owned by the
  * caller, close-on-exec. */
 int process_get_fd(const struct process *p, int fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/handoff/check.h"
 
+#include "daemon/handoff/listeners.h"
 #include "daemon/handoff/owner.h"
 #include "daemon/kernel.h"
 
@@ -99,23 +100,13 @@ static bool same_file(const struct process *p, const char *path)
                a.st_ino == b.st_ino;
 }
 
-static bool same_namespace(const struct process *p, const char *name)
-{
-        struct stat a, b;
-        char path[32];
-
-        snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
-        return fstatat(p->proc_fd, path + strlen("/proc/self/"), &a, 0) == 0 && stat(path, &b) == 0 &&
-               a.st_ino == b.st_ino;
-}
-
 static void check_namespaces(struct handoff *h, struct findings *fs)
 {
         static const char *const fixed[] = {"user", "pid"}; /* the others can be joined with setns(2) */
         const struct process *p = &h->source.process;
 
         for (size_t i = 0; i < ELEMENTSOF(fixed); i++)
-                if (!same_namespace(p, fixed[i]))
+                if (!process_shares_namespace(p, fixed[i]))
                         return finding_block(fs, "namespaces",
                                              "run the VM in the host's user and pid namespaces",
                                              "the source runs in another %s namespace", fixed[i]);
@@ -129,12 +120,20 @@ static void check_namespaces(struct handoff *h, struct findings *fs)
 static void check_listeners(struct handoff *h, struct findings *fs)
 {
         const struct cmdline_facts *facts = &h->destination.facts;
+        struct stat st;
         bool found = false;
 
         for (size_t i = 0; i < facts->n_listeners; i++) {
                 const char *path = facts->listeners[i].path;
 
                 found = found || STREQ(path, h->order.qmp);
+                if (listener_name(h, &facts->listeners[i], (char[LISTENER_NAME_MAX]){}) < 0)
+                        return finding_block(fs, "sockets", "start the VM with a shorter path",
+                                             "%s leaves no room for the name of the socket beside it", path);
+                if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+                        return finding_block(fs, "sockets",
+                                             "give the path of the socket itself on the command line",
+                                             "%s is not a socket", path);
                 if (!same_file(&h->source.process, path))
                         return finding_block(
                                 fs, "sockets", "put the VM's sockets where host and VM see the same path",

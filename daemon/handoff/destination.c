@@ -4,6 +4,7 @@
 #include "daemon/handoff/fault.h"
 #include "daemon/handoff/heap.h"
 #include "daemon/handoff/launch.h"
+#include "daemon/handoff/listeners.h"
 #include "daemon/handoff/source.h"
 #include "daemon/log.h"
 #include "proto/handoff.h"
@@ -81,111 +82,38 @@ void destination_last_words(struct handoff *h, int msec, struct failure *f)
                 destination_obituary(h, f);
 }
 
-/* ---- channels and listening sockets ---- */
-
-static int bind_socket(const char *path, int *ret, struct failure *f)
-{
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        if (strlen(path) >= sizeof(address.sun_path))
-                return failure_set(f, ENAMETOOLONG, "%s is too long for a unix socket", path);
-        strcpy(address.sun_path, path);
-        unlink(path); /* named after this handoff: only an earlier try of it can have left one */
-        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-                return failure_set(f, errno, "cannot make the socket %s: %s", path, strerror(errno));
-        *ret = TAKE_FD(fd);
-        return 0;
-}
+/* ---- channels ---- */
 
 /* The directory of the channels belongs to whoever the two QEMUs run as, and nobody else may look in: what
  * goes through it is the guest's memory. */
 static int make_channels(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        uint64_t uid = 0, gid = 0;
-        int r = process_status_number(&h->source.process, "Uid", 10, &uid);
 
-        if (r >= 0)
-                r = process_status_number(&h->source.process, "Gid", 10, &gid);
-        if (r >= 0 && mkdir(d->directory, 0700) < 0 && errno != EEXIST)
-                r = -errno;
-        if (r >= 0 && chown(d->directory, (uid_t)uid, (gid_t)gid) < 0)
-                r = -errno;
-        return r < 0 ? failure_set(f, r, "cannot make the channels in %s: %s", d->directory, strerror(-r))
-                     : 0;
-}
-
-static void listener_name(const struct handoff *h, const struct listener *l, char *name, size_t size)
-{
-        snprintf(name, size, "%s.cprd-%s", l->path, h->order.id);
-}
-
-int destination_make_listeners(struct handoff *h, struct failure *f)
-{
-        struct cmdline_facts *facts = &h->destination.facts;
-        json_object *paths = json_object_new_array();
-
-        for (size_t i = 0; i < facts->n_listeners; i++)
-                json_object_array_add(paths, json_object_new_string(facts->listeners[i].path));
-        if (handoff_fact(h, "listeners", paths, f) < 0)
-                return -EIO;
-        for (size_t i = 0; i < facts->n_listeners; i++) {
-                struct listener *l = &facts->listeners[i];
-                struct stat old;
-                char name[128];
-                int r;
-
-                listener_name(h, l, name, sizeof(name));
-                r = bind_socket(name, &l->fd, f);
-                if (r < 0)
-                        return r;
-                if (stat(l->path, &old) == 0 &&
-                    (chown(name, old.st_uid, old.st_gid) < 0 || chmod(name, old.st_mode & 0777) < 0))
-                        return failure_set(f, errno, "cannot give %s the rights of %s: %s", name, l->path,
-                                           strerror(errno));
-        }
+        if ((mkdir(d->directory, 0700) < 0 && errno != EEXIST) ||
+            chown(d->directory, h->source.uid, h->source.gid) < 0)
+                return failure_set(f, errno, "cannot make the channels in %s: %s", d->directory,
+                                   strerror(errno));
         return 0;
 }
 
-int destination_publish(struct handoff *h, struct failure *f)
+static void remove_channels(struct handoff *h)
 {
-        for (size_t i = 0; i < h->destination.facts.n_listeners; i++) {
-                const struct listener *l = &h->destination.facts.listeners[i];
-                char name[128];
-
-                listener_name(h, l, name, sizeof(name));
-                if (rename(name, l->path) < 0 && errno != ENOENT)
-                        return failure_set(f, errno, "cannot rename %s to %s: %s", name, l->path,
-                                           strerror(errno));
-        }
-        return 0;
-}
-
-/* They are the destination's: a listening socket of a dead one must not go on taking connections. */
-static void close_listeners(struct destination *d)
-{
-        for (size_t i = 0; i < d->facts.n_listeners; i++)
-                d->facts.listeners[i].fd = close_fd(d->facts.listeners[i].fd);
-}
-
-void destination_remove_listeners(struct handoff *h)
-{
-        struct destination *d = &h->destination;
         char path[128];
 
-        for (size_t i = 0; i < d->facts.n_listeners; i++) {
-                listener_name(h, &d->facts.listeners[i], path, sizeof(path));
-                unlink(path);
-        }
-        close_listeners(d);
-        if (!d->directory)
+        if (!h->destination.directory)
                 return;
-        snprintf(path, sizeof(path), "%s/cpr", d->directory);
+        snprintf(path, sizeof(path), "%s/cpr", h->destination.directory);
         unlink(path);
-        snprintf(path, sizeof(path), "%s/main", d->directory);
+        snprintf(path, sizeof(path), "%s/main", h->destination.directory);
         unlink(path);
-        rmdir(d->directory);
+        rmdir(h->destination.directory);
+}
+
+void destination_clean_up(struct handoff *h)
+{
+        listeners_remove(h);
+        remove_channels(h);
 }
 
 /* ---- launch ---- */
@@ -320,6 +248,8 @@ static int start_traced(struct handoff *h, struct launched *child, struct failur
         json_add_int(fact, "pid", d->process.pid);
         json_add_int(fact, "startTime", (int64_t)d->process.start_time);
         json_add_str(fact, "binary", d->binary);
+        d->oom_score_adj = child->oom_score_adj;
+        json_add_int(fact, "oomScoreAdj", d->oom_score_adj);
         r = handoff_fact(h, "destination", fact, f);
         if (r < 0)
                 return r;
@@ -353,7 +283,7 @@ int destination_launch(struct handoff *h, struct failure *f)
         int r = make_channels(h, f);
 
         if (r >= 0)
-                r = destination_make_listeners(h, f);
+                r = listeners_make(h, f);
         if (r < 0)
                 return r;
         d->log = memfd_create("destination-log", MFD_CLOEXEC);
@@ -362,7 +292,7 @@ int destination_launch(struct handoff *h, struct failure *f)
         r = fork_destination(h, &child, f);
         if (r >= 0)
                 r = start_traced(h, &child, f);
-        close_listeners(d);
+        listeners_close(h);
         if (r < 0)
                 return r;
         d->withholding = true;
@@ -393,7 +323,7 @@ int destination_kill(struct handoff *h, struct failure *f)
         if (d->process.pid > 0)
                 waitpid(d->process.pid, NULL, WNOHANG | __WALL); /* of a recovery it is not the child */
         d->qmp = qmp_free(d->qmp);
-        destination_remove_listeners(h);
+        destination_clean_up(h);
         return 0;
 }
 
@@ -493,16 +423,25 @@ static const struct listener *qmp_listener(const struct handoff *h)
 static int connect_destination(struct handoff *h, struct failure *f)
 {
         const struct listener *l = qmp_listener(h);
-        char name[128];
+        _cleanup_(qmp_freep) struct qmp *q = NULL;
+        char name[LISTENER_NAME_MAX];
         int r;
 
         if (!l)
                 return failure_set(f, ENOENT, "no QMP server of the destination will be at %s", h->order.qmp);
-        listener_name(h, l, name, sizeof(name));
-        r = qmp_connect(name, &h->destination.qmp, f);
+        r = listener_name(h, l, name);
+        if (r >= 0)
+                r = qmp_connect(name, &q, f);
         if (r == -ENOENT) /* a recovery after its publication */
-                r = qmp_connect(l->path, &h->destination.qmp, f);
-        return r;
+                r = qmp_connect(l->path, &q, f);
+        if (r < 0)
+                return r;
+        /* Before its publication the path is the source's, which must never be told to go on. */
+        if (qmp_peer_pid(q) != h->destination.process.pid)
+                return failure_set(f, EBADF, "process %d answers instead of the destination",
+                                   qmp_peer_pid(q));
+        h->destination.qmp = TAKE_PTR(q);
+        return 0;
 }
 
 static int is_built(struct handoff *h, void *userdata)
@@ -518,21 +457,32 @@ static int negotiate(struct handoff *h, struct failure *f)
         return r < 0 ? r : qmp_send(h->destination.qmp, "qmp_capabilities", NULL, -EBADF);
 }
 
-/* Until its main loop runs. The source must not be held for long, whatever keeps the destination. Returns 1:
- * it runs; 0: that takes longer. */
-static int wait_ready(struct handoff *h, struct failure *f)
+/* Until its main loop runs, but not longer than @until. Returns 1: it runs; 0: that takes longer. */
+static int wait_ready(struct handoff *h, uint64_t until, struct failure *f)
 {
         uint64_t deadline = h->deadline;
         int r;
 
-        if (now_usec() + HOLD_USEC < deadline)
-                h->deadline = now_usec() + HOLD_USEC;
+        if (until < deadline)
+                h->deadline = until;
         r = wait_reply(h, h->destination.qmp, "qmp_capabilities", NULL, f);
         h->deadline = deadline;
         if (r != -ETIMEDOUT)
                 return r < 0 ? r : 1;
         *f = (struct failure){};
         return 0;
+}
+
+/* What can be done for a short pause while the source is held, which must not be long, whatever keeps the
+ * destination. */
+static int make_ready(struct handoff *h, struct failure *f)
+{
+        uint64_t until = now_usec() + HOLD_USEC;
+        int r;
+
+        handoff_hurry(h, true);
+        r = wait_ready(h, until, f);
+        return r > 0 ? heap_lock(h, until, f) : r;
 }
 
 int destination_build(struct handoff *h, struct failure *f)
@@ -545,11 +495,7 @@ int destination_build(struct handoff *h, struct failure *f)
         if (r >= 0 && !h->destination.n_withheld)
                 r = failure_set(f, EPROTO, "the destination did not build its vhost-vsock device");
         if (r >= 0)
-                handoff_hurry(h, true);
-        if (r >= 0)
-                r = wait_ready(h, f);
-        if (r > 0)
-                r = heap_lock(h, f);
+                r = make_ready(h, f);
         h->destination.awaited = false;
         source_let_go(h);
         return r;
@@ -630,6 +576,16 @@ static int restore_stderr(struct handoff *h, struct failure *f)
         return r == -EBADF ? 0 : r; /* it was done before */
 }
 
+/* Until now the kernel was to choose it rather than the source, if it had to. */
+static int restore_oom_score(const struct destination *d, struct failure *f)
+{
+        _cleanup_close_ int fd = openat(d->process.proc_fd, "oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        return fd < 0 || dprintf(fd, "%d", d->oom_score_adj) < 0
+                       ? failure_set(f, errno, "cannot set its oom_score_adj: %s", strerror(errno))
+                       : 0;
+}
+
 /* Not earlier: it would be part of the pause. That it may not come to it (the helper dies) costs log lines,
  * and memory that stays locked, no more. */
 void destination_settle(struct handoff *h)
@@ -638,9 +594,12 @@ void destination_settle(struct handoff *h)
         struct failure f = {};
         int r = d->is_dead ? 0 : tracee_attach(&d->tracee, &d->process, 0, &f);
 
-        if (d->is_dead || r < 0)
+        if (d->is_dead)
                 return;
-        r = tracee_stop(&d->tracee, h->deadline, &f);
+        if (r >= 0)
+                r = restore_oom_score(d, &f);
+        if (r >= 0)
+                r = tracee_stop(&d->tracee, h->deadline, &f);
         if (r >= 0)
                 r = heap_unlock(h, &f);
         if (r >= 0)

@@ -23,9 +23,7 @@ void destination_last_words(struct handoff *h, int msec, struct failure *f);
 /* Raises or lowers the shield of a stopped destination. */
 int destination_set_shield(struct handoff *h, bool up, struct failure *f);
 
-/* Opens its listening sockets beside the paths that clients know; destination_publish() renames them over. */
-int destination_make_listeners(struct handoff *h, struct failure *f);
-int destination_publish(struct handoff *h, struct failure *f);
-void destination_remove_listeners(struct handoff *h);
+/* Removes the files that were made for it and have no use any more. */
+void destination_clean_up(struct handoff *h);
 /* Takes back what it had for the handoff only: gives it the source's stderr, unlocks its heap. */
 void destination_settle(struct handoff *h);

@@ -43,6 +43,8 @@ struct source {
         char *exe;     /* owned: path of the running binary, without " (deleted)" */
         char *version; /* owned: query-version */
         char *machine; /* owned: the versioned machine type */
+        uid_t uid;     /* its real ones: what it may do to files */
+        gid_t gid;
         int device_fd; /* the source's number of the device; -1: none found */
         uint32_t cid;
         bool is_dead; /* it has exited */
@@ -71,6 +73,8 @@ struct destination {
         int log;                          /* owned: its stderr until it has claimed the device */
         uint64_t base;                    /* load address of the binary */
         uint64_t heap_address, heap_size; /* what heap_lock() locked; 0: nothing */
+        int oom_score_adj;                /* of the source, for when it has committed */
+        bool has_listeners;               /* their files are there, or may be */
         bool shield_up;
         bool awaited;                             /* nothing else is waited for: the source may be held */
         bool owns;                                /* the kernel said so after its claim */

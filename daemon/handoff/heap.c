@@ -7,9 +7,9 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 
-/* To lock a page that is not there the kernel clears it: up to 0.5 ms for each MiB, and the source is held.
- */
-#define HEAP_MAX (64UL << 20)
+/* Locked at a time. The kernel clears pages that are not there, up to 0.5 ms for each MiB, and more if it has
+ * to find them first. */
+#define STEP (4UL << 20)
 
 static int find_heap(const struct process *p, uint64_t *ret_address, uint64_t *ret_size)
 {
@@ -32,23 +32,36 @@ static int find_heap(const struct process *p, uint64_t *ret_address, uint64_t *r
         return 0;
 }
 
-/* QEMU's limit is not made for this, so it does not count for this one call. */
-static int lock_unlimited(struct handoff *h, uint64_t address, uint64_t size, struct failure *f)
+static int lock_steps(struct handoff *h, uint64_t until, struct failure *f)
 {
         struct destination *d = &h->destination;
-        struct injection call = {.nr = SYS_mlock, .arguments = {address, size}};
-        const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
-        struct rlimit its;
-        bool lifted = prlimit(d->process.pid, RLIMIT_MEMLOCK, &none, &its) == 0;
-        int r = inject_calls(&d->tracee, &call, 1, h->deadline, f);
+        uint64_t address = d->heap_address, end = d->heap_address + d->heap_size;
+        int r = 0;
 
-        if (lifted)
-                prlimit(d->process.pid, RLIMIT_MEMLOCK, &its, NULL);
+        for (; r >= 0 && address < end && now_usec() < until; address += STEP) {
+                struct injection call = {.nr = SYS_mlock,
+                                         .arguments = {address, end - address < STEP ? end - address : STEP}};
+
+                r = inject_calls(&d->tracee, &call, 1, h->deadline, f);
+        }
         return r;
 }
 
-/* That it is locked, for whoever has to unlock it. */
-static int note_locked(struct handoff *h, uint64_t address, uint64_t size, struct failure *f)
+/* QEMU's limit is not made for this, so it does not count for these calls. */
+static int lock_unlimited(struct handoff *h, uint64_t until, struct failure *f)
+{
+        const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+        struct rlimit its;
+        bool lifted = prlimit(h->destination.process.pid, RLIMIT_MEMLOCK, &none, &its) == 0;
+        int r = lock_steps(h, until, f);
+
+        if (lifted)
+                prlimit(h->destination.process.pid, RLIMIT_MEMLOCK, &its, NULL);
+        return r;
+}
+
+/* Before it is locked, for whoever has to unlock it: a call that fails may have locked a part. */
+static int note_heap(struct handoff *h, uint64_t address, uint64_t size, struct failure *f)
 {
         json_object *fact = json_object_new_object();
 
@@ -59,7 +72,7 @@ static int note_locked(struct handoff *h, uint64_t address, uint64_t size, struc
         return handoff_fact(h, "heap", fact, f);
 }
 
-int heap_lock(struct handoff *h, struct failure *f)
+int heap_lock(struct handoff *h, uint64_t until, struct failure *f)
 {
         struct destination *d = &h->destination;
         struct failure why = {};
@@ -68,21 +81,22 @@ int heap_lock(struct handoff *h, struct failure *f)
 
         /* One that locks its memory itself (-overcommit mem-lock=on) has done this already. */
         if (process_status_number(&d->process, "VmLck", 10, &locked) < 0 || locked ||
-            find_heap(&d->process, &address, &size) < 0 || size > HEAP_MAX)
+            find_heap(&d->process, &address, &size) < 0)
                 return 0;
-        r = destination_stop(h, f);
+        r = note_heap(h, address, size, f);
+        if (r >= 0)
+                r = destination_stop(h, f);
         if (r < 0)
                 return r;
-        r = lock_unlimited(h, address, size, &why);
+        r = lock_unlimited(h, until, &why);
         if (r == -ESRCH)
                 return destination_obituary(h, f);
         if (!d->tracee.stopped)
                 return failure_set(f, r, "cannot lock the destination's heap: %s", why.what);
         if (r < 0)
-                log_debug("the destination's heap stays as it is: %s", why.what);
-        r = r < 0 ? 0 : note_locked(h, address, size, f);
+                log_debug("the destination's heap is not locked: %s", why.what);
         tracee_resume(&d->tracee, PTRACE_CONT, 0);
-        return r;
+        return 0;
 }
 
 int heap_unlock(struct handoff *h, struct failure *f)

@@ -12,9 +12,9 @@
  * the allocator's lock. Pages that are locked are there, and the kernel refuses to take them (madvise(2)).
  */
 
-/* Locks it. The destination runs and is traced, with nothing of ours under way in it. Best effort: what does
- * not let it be locked (a heap too large, no memory) only makes the pause longer. Fails when the destination
- * cannot be used any more. */
-int heap_lock(struct handoff *h, struct failure *f);
+/* Locks as much of it as can be done until @until (now_usec()). The destination runs and is traced, with
+ * nothing of ours under way in it. Best effort: what is not locked only makes the pause longer. Fails when
+ * the destination cannot be used any more. */
+int heap_lock(struct handoff *h, uint64_t until, struct failure *f);
 /* Unlocks what was locked, in the stopped and traced destination. */
 int heap_unlock(struct handoff *h, struct failure *f);

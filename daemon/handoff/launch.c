@@ -173,24 +173,18 @@ static void child_fails(int report, const char *step)
 static void child_join_namespaces(const struct process *p, int report)
 {
         static const struct {
-                const char *file;
+                const char *name;
                 int flag;
-        } spaces[] = {{"ns/ipc", CLONE_NEWIPC},
-                      {"ns/uts", CLONE_NEWUTS},
-                      {"ns/net", CLONE_NEWNET},
-                      {"ns/cgroup", CLONE_NEWCGROUP},
-                      {"ns/mnt", CLONE_NEWNS}};
+        } spaces[] = {{"ipc", CLONE_NEWIPC},
+                      {"uts", CLONE_NEWUTS},
+                      {"net", CLONE_NEWNET},
+                      {"cgroup", CLONE_NEWCGROUP},
+                      {"mnt", CLONE_NEWNS}};
         int flags = 0;
 
-        for (size_t i = 0; i < ELEMENTSOF(spaces); i++) {
-                char ours[64];
-                struct stat a, b;
-
-                snprintf(ours, sizeof(ours), "/proc/self/%s", spaces[i].file);
-                if (stat(ours, &a) == 0 && fstatat(p->proc_fd, spaces[i].file, &b, 0) == 0 &&
-                    a.st_ino != b.st_ino)
+        for (size_t i = 0; i < ELEMENTSOF(spaces); i++)
+                if (!process_shares_namespace(p, spaces[i].name))
                         flags |= spaces[i].flag;
-        }
         if (flags)
                 CHILD_TRY(setns(p->pidfd, flags), "setns");
 }
@@ -231,41 +225,52 @@ static void child_set_credentials(const struct twin *t, int report)
                 CHILD_TRY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
 }
 
-static void child_write(const char *path, const char *text, int report)
-{
-        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+/* What is done by writing to files of procfs: they are opened before the mounts are the twin's, who may have
+ * put something else in their place. */
+struct child_files {
+        int oom_score_adj, label;
+};
 
-        if (fd < 0)
-                child_fails(report, path);
-        CHILD_TRY((int)write(fd, text, strlen(text)), path);
+static struct child_files child_open_files(int report)
+{
+        struct child_files files = {
+                .oom_score_adj = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC),
+                .label = open("/proc/thread-self/attr/exec", O_WRONLY | O_CLOEXEC),
+        };
+
+        CHILD_TRY(files.oom_score_adj, "/proc/self/oom_score_adj");
+        return files;
+}
+
+static void child_write(int fd, const char *text, int report)
+{
+        CHILD_TRY((int)write(fd, text, strlen(text)), text);
 }
 
 /* An LSM that confines nobody has no label worth setting, and AppArmor's has its mode behind it: "name
  * (enforce)". */
-static void child_set_label(const struct twin *t, int report)
+static void child_set_label(const struct twin *t, int fd, bool apparmor, int report)
 {
         char label[4096];
 
-        if (!t->label || !*t->label || strncmp(t->label, "unconfined", 10) == 0)
+        if (!t->label || !*t->label || STREQ(t->label, "unconfined"))
                 return;
-        if (access("/sys/kernel/security/apparmor", F_OK) == 0) {
+        if (apparmor) {
                 snprintf(label, sizeof(label), "exec %s", t->label);
                 label[strcspn(label, "(")] = '\0';
                 while (*label && label[strlen(label) - 1] == ' ')
                         label[strlen(label) - 1] = '\0';
         } else
                 snprintf(label, sizeof(label), "%s", t->label);
-        child_write("/proc/thread-self/attr/exec", label, report);
+        child_write(fd, label, report);
 }
 
-static void child_set_process(const struct twin *t, int report)
+static void child_set_process(const struct twin *t, int oom_score_adj, int report)
 {
-        char number[16];
         sigset_t none;
 
         setsid();
-        snprintf(number, sizeof(number), "%d", t->oom_score_adj);
-        child_write("/proc/self/oom_score_adj", number, report);
+        child_write(oom_score_adj, "1000", report);
         CHILD_TRY(sched_setaffinity(0, sizeof(t->cpus), &t->cpus), "sched_setaffinity");
         CHILD_TRY(sched_setscheduler(0, t->policy, &t->scheduling), "sched_setscheduler");
         CHILD_TRY(setpriority(PRIO_PROCESS, 0, t->nice), "setpriority");
@@ -297,14 +302,17 @@ static void child_set_fds(const struct launch *l, int report)
 
 static void child_run(const struct launch *l, const struct twin *t, int go, int report)
 {
+        const bool apparmor = access("/sys/kernel/security/apparmor", F_OK) == 0;
+        struct child_files files;
         char c;
 
         if (read(go, &c, 1) != 1)
                 _exit(125); /* called off */
+        files = child_open_files(report);
         child_join_namespaces(l->twin, report);
         CHILD_TRY(fchdir(t->cwd), "chdir");
-        child_set_process(t, report);
-        child_set_label(t, report);
+        child_set_process(t, files.oom_score_adj, report);
+        child_set_label(t, files.label, apparmor, report);
         child_set_fds(l, report);
         child_set_credentials(t, report);
         if (l->in_child)
@@ -374,6 +382,9 @@ int launch_prepare(const struct launch *l, struct launched *ret, struct failure 
 
         if (cgroup < 0)
                 return cgroup;
+        /* What is root there is not root here, and has made its mounts itself. */
+        if (!process_shares_namespace(l->twin, "user"))
+                return failure_set(f, EPERM, "process %d runs in another user namespace", l->twin->pid);
         r = twin_read(&twin, l->twin, f);
         if (r < 0)
                 return r;
@@ -385,6 +396,7 @@ int launch_prepare(const struct launch *l, struct launched *ret, struct failure 
                 close_fd(fds[i].fd);
         if (r < 0)
                 return r;
+        child.oom_score_adj = twin.oom_score_adj;
         snprintf(number, sizeof(number), "%d", child.process.pid);
         if (write(cgroup, number, strlen(number)) < 0)
                 return failure_set(f, errno, "cannot move the destination to the source's cgroup: %s",

@@ -3,7 +3,8 @@
 
 /*
  * A process that is to another what a twin is: same credentials, capabilities, limits, cgroup, namespaces,
- * LSM label, scheduling, working directory, environment; never more.
+ * LSM label, scheduling, working directory, environment; never more. Except that when memory runs out it is
+ * the one to die.
  */
 
 #include "daemon/process.h"
@@ -28,8 +29,9 @@ struct launch {
 
 struct launched {
         struct process process;
-        int go;     /* closed by us: it does not execute and exits */
-        int report; /* what it says if it cannot execute */
+        int go;            /* closed by us: it does not execute and exits */
+        int report;        /* what it says if it cannot execute */
+        int oom_score_adj; /* the twin's; its own is the highest, so that it dies rather than the twin */
 };
 
 #define LAUNCHED_NULL ((struct launched){.process = PROCESS_NULL, .go = -EBADF, .report = -EBADF})

@@ -107,7 +107,7 @@ int main(int argc, char *argv[])
         }
         if (r < 0)
                 log_error("cannot write the outcome to the journal: %s", strerror(-r));
-        destination_remove_listeners(h);
+        destination_clean_up(h);
         link_finish(h);
         return r < 0;
 }

@@ -6,8 +6,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define LINE_MAX_SIZE (8U << 20) /* query-qmp-schema answers 300 kB */
-#define EVENTS_MAX    512
+/* A QEMU whose guest has taken it over may send anything: what we keep of that has bounds. */
+#define LINE_MAX_SIZE  (1U << 20)  /* query-qmp-schema answers 300 kB */
+#define EVENT_MAX_SIZE (16U << 10) /* the longest that QEMU knows are some 100 bytes */
+#define EVENTS_MAX     128
+#define READ_MAX       (1U << 20) /* at a time; the rest is there when we look again */
 
 struct qmp {
         int fd;
@@ -124,6 +127,8 @@ static int take_line(struct qmp *q, const char *line)
                 json_object_put(q->greeting);
                 q->greeting = TAKE_PTR(o);
         } else if (json_str(o, "event")) {
+                if (strlen(line) > EVENT_MAX_SIZE)
+                        return -EBADMSG;
                 keep_event(q, o);
         } else if (json_object_object_get_ex(o, "return", NULL) || json_obj(o, "error")) {
                 take_reply(q, o);
@@ -153,7 +158,7 @@ int qmp_read(struct qmp *q)
 {
         if (q->error)
                 return q->error;
-        for (;;) {
+        for (size_t got = 0; got < READ_MAX;) {
                 ssize_t n;
                 int r;
 
@@ -173,10 +178,12 @@ int qmp_read(struct qmp *q)
                 if (n <= 0)
                         return qmp_fail(q, n < 0 ? -errno : -ECONNRESET);
                 q->size += (size_t)n;
+                got += (size_t)n;
                 r = take_lines(q);
                 if (r < 0)
                         return qmp_fail(q, r);
         }
+        return 0;
 }
 
 json_object *qmp_greeting(struct qmp *q)

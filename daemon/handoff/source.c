@@ -2,6 +2,7 @@
 #include "daemon/handoff/source.h"
 
 #include "daemon/handoff/destination.h"
+#include "daemon/handoff/listeners.h"
 #include "daemon/log.h"
 #include "proto/handoff.h"
 
@@ -37,6 +38,20 @@ static int read_exe(struct source *s, struct failure *f)
         return failure_remedy(f, "register the VM with the pid of its qemu-system process");
 }
 
+static int read_user(struct source *s, struct failure *f)
+{
+        uint64_t uid, gid;
+        int r = process_status_number(&s->process, "Uid", 10, &uid);
+
+        if (r >= 0)
+                r = process_status_number(&s->process, "Gid", 10, &gid);
+        if (r < 0)
+                return failure_set(f, r, "cannot see whose process %d is: %s", s->process.pid, strerror(-r));
+        s->uid = (uid_t)uid;
+        s->gid = (gid_t)gid;
+        return 0;
+}
+
 int source_open(struct handoff *h, struct failure *f)
 {
         struct source *s = &h->source;
@@ -49,6 +64,8 @@ int source_open(struct handoff *h, struct failure *f)
         if (r >= 0 && (s->process.pid != h->order.pid ||
                        (h->order.start_time && s->process.start_time != h->order.start_time)))
                 r = failure_set(f, ESRCH, "process %d is not the one that was registered", s->process.pid);
+        if (r >= 0)
+                r = read_user(s, f);
         if (r >= 0)
                 r = read_exe(s, f);
         if (r >= 0) {
@@ -163,6 +180,8 @@ int source_take_custody(struct handoff *h, struct failure *f)
         fact = json_object_new_object();
         json_add_int(fact, "deviceFd", s->device_fd);
         json_add_int(fact, "cid", s->cid);
+        json_add_int(fact, "uid", s->uid);
+        json_add_int(fact, "gid", s->gid);
         json_add_str(fact, "version", s->version);
         json_add_str(fact, "machine", s->machine);
         json_add_str(fact, "binary", s->exe);
@@ -473,5 +492,5 @@ int source_retire(struct handoff *h, struct failure *f)
                 pidfd_send_signal(h->source.process.pidfd, SIGKILL, NULL, 0);
                 r = wait_until(h, source_has_exited, NULL, f);
         }
-        return r < 0 ? r : destination_publish(h, f);
+        return r < 0 ? r : listeners_publish(h, f);
 }

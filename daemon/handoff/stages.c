@@ -44,6 +44,8 @@ static const struct stage stages[] = {
         {"retire", source_retire, NULL, 10000 * MS},
 };
 
+#define NOBODY 65534
+
 enum { N_STAGES = ELEMENTSOF(stages), UNDO_TRIES = 2, FORWARD_TRIES = 3 };
 
 /* ---- one step ---- */
@@ -91,8 +93,8 @@ static int step(struct handoff *h, const struct stage *s, bool undo, json_object
 
         h->deadline = stage_deadline(h, s);
         r = report(h, s, undo, began, NULL, &why);
-        /* The way back is taken even if it cannot be written down. */
-        if (r >= 0 || undo)
+        /* The way back is taken even if it cannot be written down, and the way forward from commit on. */
+        if (r >= 0 || undo || h->committed)
                 r = fault_point(h, undo, s->name, "before", &why);
         if (r >= 0)
                 r = (undo ? s->undo : s->act)(h, &why);
@@ -241,13 +243,18 @@ static void take_source_fact(struct source *s, json_object *o)
 {
         s->device_fd = (int)json_int(o, "deviceFd", -1);
         s->cid = (uint32_t)json_int(o, "cid", 0);
+        s->uid = (uid_t)json_int(o, "uid", NOBODY);
+        s->gid = (gid_t)json_int(o, "gid", NOBODY);
         s->version = strdup(json_str(o, "version") ?: "0");
         s->machine = strdup(json_str(o, "machine") ?: "");
         s->exe = strdup(json_str(o, "binary") ?: "");
 }
 
-static void take_listeners_fact(struct cmdline_facts *facts, json_object *list)
+static void take_listeners_fact(struct destination *d, json_object *list)
 {
+        struct cmdline_facts *facts = &d->facts;
+
+        d->has_listeners = true;
         facts->n_listeners = 0;
         for (size_t i = 0; list && i < json_object_array_length(list) && i < LISTENERS_MAX; i++)
                 facts->listeners[facts->n_listeners++] = (struct listener){
@@ -261,6 +268,8 @@ static void take_destination_fact(struct destination *d, json_object *o)
 {
         if (!d->binary)
                 d->binary = strdup(json_str(o, "binary") ?: "");
+        if (json_object_object_get_ex(o, "oomScoreAdj", NULL))
+                d->oom_score_adj = (int)json_int(o, "oomScoreAdj", 0);
         if (!d->version && json_str(o, "version"))
                 d->version = strdup(json_str(o, "version"));
 }
@@ -272,7 +281,7 @@ static void take_fact(struct handoff *h, json_object *fact)
         if ((o = json_obj(fact, "source")))
                 take_source_fact(&h->source, o);
         if ((o = json_arr(fact, "listeners")))
-                take_listeners_fact(&h->destination.facts, o);
+                take_listeners_fact(&h->destination, o);
         if ((o = json_arr(fact, "connectionsBefore"))) {
                 connections_done(&h->before);
                 h->before = (struct connections){json_object_get(o), json_object_array_length(o)};
