@@ -3,6 +3,7 @@
 
 #include "daemon/handoff/listeners.h"
 #include "daemon/handoff/owner.h"
+#include "daemon/handoff/unit.h"
 #include "daemon/kernel.h"
 
 #include <sys/stat.h>
@@ -289,9 +290,10 @@ static void check_command_line(struct handoff *h, struct findings *fs)
 }
 
 static void (*const checks[])(struct handoff *h, struct findings *fs) = {
-        check_source_version, check_kernel,   check_device,    check_strategy,    check_tracing,
-        check_namespaces,     check_memory,   check_run_state, check_migration,   check_command_line,
-        check_listeners,      check_hot_plug, check_cpu,       check_binary_file, check_binary_runs,
+        check_source_version, check_kernel,       check_device,      check_strategy,
+        check_tracing,        check_namespaces,   check_memory,      check_run_state,
+        check_migration,      check_command_line, check_listeners,   check_unit,
+        check_hot_plug,       check_cpu,          check_binary_file, check_binary_runs,
 };
 
 int check_all(struct handoff *h, struct failure *f)

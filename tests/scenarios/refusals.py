@@ -11,10 +11,12 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import (EXIT_REFUSED, VM, Handoff, binary, cprctl, end, expect, expect_equal, test)
+from lab import (EXIT_REFUSED, VM, Handoff, binary, cprctl, end, expect, expect_equal, read_process, test,
+                 wait_until)
 
 # Within the list of binaries that cprd allows by default.
 STRANGE = Path("/opt/qemu/strange/bin")
@@ -172,6 +174,55 @@ with VM("10.0.2", "--no-wait", "--machine", "pc", spy=True) as vm:
     with vm.spy() as spy:
         spy.command("device_add", driver="virtio-rng-pci", id="plugged")
     refusal("a device that was hot-plugged", vm, None, "hot-plug", "plugged")
+
+PRECIOUS = Path("/run/lab/precious")
+LONG = "/run/lab/" + 90 * "l"
+
+for name, path, words in (("a path on the command line that is no socket", PRECIOUS, "is not a socket"),
+                          ("a path that is too long for two sockets", LONG, "leaves no room")):
+    with VM("10.0.2", "--no-wait", "-chardev", f"socket,id=more,path={path},server=on,wait=off", spy=True) as vm:
+        if path == PRECIOUS:
+            PRECIOUS.unlink()
+            PRECIOUS.write_text("not cprd's")
+        refusal(name, vm, None, "sockets", words)
+        expect(path != PRECIOUS or PRECIOUS.read_text() == "not cprd's", f"{PRECIOUS} has been touched")
+    Path(path).unlink(missing_ok=True)
+
+# ---- the source's unit ----
+
+
+@contextmanager
+def service(like, *properties):
+    """A copy of the QEMU of @like that is the main process of a service, registered under its own name."""
+    qmp = Path("/run/lab/service-qmp")
+    argv = [word.replace(like.qmp_path, str(qmp)).replace(f"guest-cid={like.cid}", "guest-cid=9000")
+            for word in read_process(like.pid, "cmdline").split("\0")[:-1]]
+    argv[argv.index("-chardev") + 1] = "null,id=serial0"
+    subprocess.run(["systemd-run", "--quiet", "--collect", "--unit=lab-service.service", *properties, "--", *argv],
+                   check=True)
+    try:
+        expect(wait_until(qmp.exists, 30), "the service has no QMP socket")
+        shown = subprocess.run(["systemctl", "show", "--value", "-p", "MainPID", "lab-service.service"],
+                               stdout=subprocess.PIPE, text=True, check=True)
+        expect_equal(cprctl("register", "service", "--pid", int(shown.stdout), "--qmp", qmp).status, 0, "register")
+        yield
+    finally:
+        cprctl("unregister", "service")
+        subprocess.run(["systemctl", "stop", "lab-service.service"], check=True)
+
+
+with VM("10.0.2", "--no-wait") as vm:
+    with test("the main process of a service, which would end with it") as t, service(vm):
+        checked = cprctl("check", "service")
+        expect_equal([f["id"] for f in blockers(checked)], ["unit"], "blockers")
+        expect_equal(cprctl("handoff", "service").status, EXIT_REFUSED, "exit status of handoff")
+        t.measured(blockers(checked)[0]["what"], blockers(checked)[0]["remedy"])
+    with test("a service with ExitType=cgroup outlives its main process") as t, \
+            service(vm, "--property=ExitType=cgroup"):
+        expect_equal(cprctl("handoff", "service").record.get("outcome"), "updated", "outcome")
+        time.sleep(1)
+        state = subprocess.run(["systemctl", "is-active", "lab-service.service"], stdout=subprocess.PIPE, text=True)
+        expect_equal(state.stdout.strip(), "active", "state of the service")
 
 # ---- what is not there ----
 
