@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/handoff/inject.h"
 
+#include <cpuid.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,11 +12,13 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
-#define RED_ZONE      128   /* System V ABI: below rsp, and in use */
-#define FXSAVE_SIZE   512   /* the legacy part of the vector state */
-#define VECTOR_MAX    16384 /* AMX needs 11008 */
-#define USER_CS       0x33  /* of 64-bit code */
-#define KERNEL_SIGSET 8
+#define RED_ZONE          128   /* System V ABI: below rsp, and in use */
+#define FXSAVE_SIZE       512   /* the legacy part of the vector state */
+#define VECTOR_MAX        16384 /* AMX needs 11008 */
+#define XSAVE_HEADER_SIZE 64
+#define TILE_DATA         (1ULL << 18) /* XFEATURE_MASK_XTILE_DATA, the one that a thread has to ask for */
+#define USER_CS           0x33         /* of 64-bit code */
+#define KERNEL_SIGSET     8
 
 /* What a system call returns inside the kernel when a signal interrupts it (include/linux/errno.h); user
  * space never sees these, a tracer does. */
@@ -77,21 +80,45 @@ static void restart_interrupted(struct user_regs_struct *regs)
         regs->orig_rax = (uint64_t)-1;
 }
 
-/* Makes of the regset's state what sigreturn wants: a mark says how much there is. The regset carries XCR0
- * where the mark begins (struct user_xstateregs); that of User-Mode Linux has the mark already. */
+/* How much of the @size bytes of a regset sigreturn takes from a thread that never asked for AMX's tiles: the
+ * regset always has room for them. Offsets and sizes are the CPU's (CPUID leaf 0xd). */
+static size_t size_without_tiles(const uint8_t *vector, size_t size)
+{
+        size_t end = FXSAVE_SIZE + XSAVE_HEADER_SIZE;
+        uint32_t a, b, c, d;
+        uint64_t present, known;
+
+        memcpy(&present, vector + FXSAVE_SIZE, sizeof(present));
+        if ((present & TILE_DATA) || !__get_cpuid_count(0xd, 0, &a, &b, &c, &d))
+                return size;
+        known = (uint64_t)d << 32 | a;
+        for (uint32_t i = 2; i < 63; i++)
+                if ((known & ~TILE_DATA & 1ULL << i) && __get_cpuid_count(0xd, i, &a, &b, &c, &d) &&
+                    (size_t)a + b > end)
+                        end = (size_t)a + b;
+        return end < size ? end : size;
+}
+
+/* Makes of the regset's state what sigreturn wants: a mark says how much there is, and another one is behind
+ * it. Kernels differ in where they look for that: where the first says, or where a thread that has tiles has
+ * its end. The regset carries XCR0 where the mark begins (struct user_xstateregs); that of User-Mode Linux
+ * has the mark already. */
 static void mark_vector(struct plan *plan, size_t size)
 {
         uint8_t *place = plan->vector + FXSAVE_SIZE - sizeof(struct _fpx_sw_bytes);
         struct _fpx_sw_bytes mark, ours = {.magic1 = FP_XSTATE_MAGIC1};
+        size_t taken = size_without_tiles(plan->vector, size);
         uint32_t end = FP_XSTATE_MAGIC2;
 
         memcpy(&mark, place, sizeof(mark));
         memcpy(&ours.xstate_bv, place, sizeof(ours.xstate_bv));
-        ours.xstate_size = (uint32_t)size;
+        ours.xstate_size = (uint32_t)taken;
         ours.extended_size = ours.xstate_size + (uint32_t)sizeof(end);
-        if (mark.magic1 != FP_XSTATE_MAGIC1)
-                memcpy(place, &ours, sizeof(ours));
         memcpy(plan->vector + size, &end, sizeof(end));
+        if (mark.magic1 != FP_XSTATE_MAGIC1) {
+                memcpy(place, &ours, sizeof(ours));
+                memcpy(plan->vector + taken, &end, sizeof(end));
+        }
         plan->vector_size = size + sizeof(end);
         plan->frame.flags = FRAME_SS | FRAME_XSTATE;
 }
