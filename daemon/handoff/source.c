@@ -189,7 +189,7 @@ int source_take_custody(struct handoff *h, struct failure *f)
 }
 
 /* For cmdline_make(): the path that a listening socket of the source is bound to. One that an earlier handoff
- * made is bound to the name it had before it was published (destination.c), which ends in ".cprd-ID". */
+ * made is bound to the name it had before it was published (listeners.c), which ends in ".cprd-ID". */
 static int socket_path(void *userdata, int fd, char **ret)
 {
         struct handoff *h = userdata;
