@@ -80,6 +80,8 @@ int client_call(const struct options *o, const char *method, json_object *parame
         snprintf(name, sizeof(name), "io.cprd.%s", method);
         r = cprd_call(c, name, parameters, NULL, NULL, &reply, &error);
         cprd_free(c);
+        if (!o->json)
+                make_reply_printable(reply);
         if (r < 0)
                 fprintf(stderr, "cprctl: cprd has not answered: %s\n", strerror(-r));
         if (r > 0)

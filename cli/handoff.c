@@ -93,8 +93,8 @@ static int ask_history(struct watch *w, json_object **ret_record)
                                         json_object_array_get_idx(json_arr(reply, "records"), 0));
                                 return *ret_record ? 0 : -EBADMSG;
                         }
-                        if (r > 0)
-                                return -ENOENT;
+                        if (r > 0 || r == -EBADMSG)
+                                return r > 0 ? -ENOENT : r;
                         /* It went away once more. */
                         until = now_usec() + RECONNECT_USEC;
                 }
@@ -123,8 +123,10 @@ static int lost(struct watch *w, int r)
 
 static int finish(struct watch *w, json_object *record)
 {
-        if (!w->options->json)
+        if (!w->options->json) {
+                make_reply_printable(record);
                 live_record(&w->live, record);
+        }
         live_done(&w->live);
         return outcome_status(record);
 }
@@ -139,6 +141,8 @@ static int watch(struct watch *w, struct cprd *c)
         r = cprd_call(c, "io.cprd.Handoff", request_make(w->options), on_reply, w, &reply, &error);
         if (r > 0) {
                 live_done(&w->live);
+                if (!w->options->json)
+                        make_reply_printable(reply);
                 client_error(w->options, error, reply);
                 return EXIT_REFUSED;
         }

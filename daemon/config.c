@@ -89,9 +89,19 @@ static int take_member(struct config *c, const char *key, json_object *value, st
 
 static int parse(struct config *c, const char *text, struct failure *f)
 {
+        json_tokener *t = json_tokener_new();
+        _cleanup_json_ json_object *o = NULL;
         enum json_tokener_error e;
-        _cleanup_json_ json_object *o = json_tokener_parse_verbose(text, &e);
 
+        if (!t)
+                return -ENOMEM;
+        json_tokener_set_flags(t, JSON_TOKENER_STRICT);
+        o = json_tokener_parse_ex(t, text, -1);
+        e = json_tokener_get_error(t);
+        if (e == json_tokener_success &&
+            text[json_tokener_get_parse_end(t) + strspn(text + json_tokener_get_parse_end(t), " \t\r\n")])
+                e = json_tokener_error_parse_unexpected;
+        json_tokener_free(t);
         if (e != json_tokener_success)
                 return failure_set(f, EINVAL, "not JSON: %s", json_tokener_error_desc(e));
         if (!json_object_is_type(o, json_type_object))

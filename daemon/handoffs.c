@@ -129,8 +129,13 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 /* The whole directory: cprd-handoff may have left sockets in it. */
 static void directory_remove(struct handoff *h)
 {
-        _cleanup_free_ char *directory = handoff_path(h, "");
-        int r = nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        _cleanup_free_ char *directory = handoff_path(h, ""), *journal = handoff_path(h, "journal");
+        int r;
+
+        /* First, for a directory that has one comes back at the next start: what else is in there may not be
+         * ours to remove. */
+        unlink(journal);
+        r = nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 
         if (r < 0 && !(r == -1 && errno == ENOENT))
                 log_full(LOG_WARNING, h->name, h->id, "cannot remove %s: %s", directory,
@@ -432,11 +437,16 @@ static void handoff_end(struct handoff *h)
 
 static void give_up(struct handoff *h, const char *reason)
 {
+        char remedy[256] = "see why systemd cannot start cprd-handoff@.service (journalctl -u cprd)";
+        const bool untouched = !h->stage[0] && !h->check; /* a check that was none has failed */
+
+        if (!untouched)
+                snprintf(remedy, sizeof(remedy),
+                         "look at both QEMUs of this VM and at the log (journalctl VM=%s), make sure that "
+                         "exactly one runs the guest, then register that one",
+                         h->name);
         json_object_put(h->record);
-        h->record = record_make(
-                h, "needs_operator", reason,
-                "look at both QEMUs of this VM and at the log (journalctl VM=NAME), make sure that "
-                "exactly one runs the guest, then register that one");
+        h->record = record_make(h, untouched ? "refused" : "needs_operator", reason, remedy);
         handoff_end(h);
 }
 
@@ -449,6 +459,7 @@ static int read_journal(struct handoff *h, struct failure *f)
 
                 if (r <= 0)
                         return r;
+                h->n_lines++;
                 take_line(h, line);
         }
 }
@@ -486,11 +497,21 @@ void handoff_helper_lost(struct handoff *h, const char *why)
                 return;
         }
         h->state = HANDOFF_RETRYING;
-        handoff_set_timer(h, RETRY_WAIT_USEC);
+        handoff_set_timer(h, RETRY_WAIT_USEC << 2 * (h->tries - 1)); /* 50 ms to 3 s */
 }
 
 static void on_stalled(struct handoff *h)
 {
+        const size_t seen = h->n_lines;
+
+        /* In the pause it only writes. */
+        handoff_read(h);
+        if (h->record)
+                return;
+        if (h->n_lines > seen) {
+                handoff_set_timer(h, helper_silence(h->daemon));
+                return;
+        }
         log_full(LOG_WARNING, h->name, h->id, "cprd-handoff does not answer%s%s, it is killed",
                  h->stage[0] ? " in stage " : "", h->stage);
         h->daemon->helper_kill(h->daemon, h->id);
@@ -540,6 +561,11 @@ void handoff_helper_absent(struct handoff *h)
 {
         if (h->state != HANDOFF_ORPHANED)
                 return;
+        /* Its guest may be paused: it waits for nobody. */
+        if (h->stage[0]) {
+                handoff_begin(h);
+                return;
+        }
         h->state = HANDOFF_WAITING;
         handoffs_pump(h->daemon);
 }
@@ -557,19 +583,27 @@ static void handoff_begin(struct handoff *h)
                 handoff_helper_lost(h, f.what[0] ? f.what : strerror(-r));
 }
 
+/* In the order in which they were asked for, which after a restart is not that of the list. */
+static struct handoff *oldest_waiting(struct daemon *d)
+{
+        struct handoff *oldest = NULL;
+
+        for (struct handoff *h = d->handoffs; h; h = h->next)
+                if (h->state == HANDOFF_WAITING &&
+                    (!oldest || json_int(h->order, "begun", 0) < json_int(oldest->order, "begun", 0)))
+                        oldest = h;
+        return oldest;
+}
+
 static void handoffs_pump(struct daemon *d)
 {
+        struct handoff *waiting;
         int64_t active = 0;
 
         for (struct handoff *h = d->handoffs; h; h = h->next)
-                active += h->state != HANDOFF_WAITING;
-        for (struct handoff *h = d->handoffs, *next; h && active < d->config.handoffs; h = next) {
-                next = h->next;
-                if (h->state != HANDOFF_WAITING)
-                        continue;
-                active++;
-                handoff_begin(h);
-        }
+                active += h->state != HANDOFF_WAITING && !(h->state == HANDOFF_ORPHANED && !h->stage[0]);
+        for (; active < d->config.handoffs && (waiting = oldest_waiting(d)); active++)
+                handoff_begin(waiting);
 }
 
 int handoff_cancel(struct handoff *h)
@@ -577,7 +611,7 @@ int handoff_cancel(struct handoff *h)
         if (h->committed)
                 return -EALREADY;
         h->cancelled = true;
-        if (h->state == HANDOFF_WAITING) {
+        if (h->state == HANDOFF_WAITING && !h->stage[0]) {
                 h->record = record_make(h, "still_on_source", "cancelled before it began", NULL);
                 handoff_end(h);
         } else if (h->helper) {

@@ -48,6 +48,7 @@ struct handoff {
         int64_t connections;     /* when it began; -1: not known */
         char stage[32];          /* the latest one the journal names */
         bool committed, cancelled;
+        size_t n_lines; /* read of its journal */
         unsigned tries; /* cprd-handoffs started for it */
         struct custody custody;
         struct helper *helper; /* connected, borrowed; NULL: none */

@@ -108,8 +108,7 @@ void helper_abort(struct handoff *h)
                          strerror(-r));
 }
 
-/* How long a cprd-handoff may say nothing: it reports when a stage begins and when it ends. */
-static uint64_t silence(struct daemon *d)
+uint64_t helper_silence(struct daemon *d)
 {
         uint64_t longest = SILENCE_USEC;
 
@@ -119,7 +118,7 @@ static uint64_t silence(struct daemon *d)
                 uint64_t deadline = (uint64_t)json_object_get_int64(usec);
 
                 (void)stage;
-                longest = deadline > longest && deadline < SILENCE_MAX ? deadline : longest;
+                longest = deadline > longest ? (deadline < SILENCE_MAX ? deadline : SILENCE_MAX) : longest;
         }
         return longest + SILENCE_MORE;
 }
@@ -143,7 +142,7 @@ static int on_hello(struct helper *p, const struct handoff_message *m)
         p->handoff = h;
         h->helper = p;
         h->state = HANDOFF_RUNNING;
-        handoff_set_timer(h, silence(p->daemon));
+        handoff_set_timer(h, helper_silence(p->daemon));
         if (!again)
                 r = send_order(p);
         if (r < 0) {
@@ -182,7 +181,7 @@ static void on_message(struct helper *p, const struct handoff_message *m, int fd
                 helper_drop(p, "the first message was not HELLO");
                 return;
         }
-        handoff_set_timer(h, silence(p->daemon));
+        handoff_set_timer(h, helper_silence(p->daemon));
         if (m->op == HANDOFF_DEVICE) {
                 keep(p, CUSTODY_DEVICE, m->value, TAKE_FD(mine));
         } else if (m->op == HANDOFF_PROCESS && m->role == HANDOFF_DESTINATION) {

@@ -18,5 +18,8 @@ int helpers_adopt(struct daemon *d, int fd);
 
 /* Closes the connection of a handoff's cprd-handoff, if it has one. */
 void helper_detach(struct handoff *h);
+/* How long a cprd-handoff may say and write nothing, in us: it reports when a stage begins and when it ends.
+ */
+uint64_t helper_silence(struct daemon *d);
 /* Tells it to roll back. */
 void helper_abort(struct handoff *h);

@@ -137,8 +137,10 @@ int journal_next(struct journal *j, json_object **ret_line, struct failure *f)
         if (r < 0)
                 return failure_set(f, r, "cannot read the handoff's journal: %s", strerror(-r));
         end = j->pending_size ? memchr(j->pending, '\n', j->pending_size) : NULL;
-        if (!end)
+        if (!end) {
+                j->pending_size = 0; /* a torn line may not be there any more when we look again */
                 return 0;
+        }
         *end = '\0';
         line = json_tokener_parse(j->pending);
         j->read_to += end + 1 - j->pending;

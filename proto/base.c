@@ -125,10 +125,53 @@ void json_add(json_object *o, const char *key, json_object *value)
                 abort();
 }
 
+size_t utf8_sequence(const unsigned char *s, size_t size)
+{
+        unsigned char low = 0x80, high = 0xbf; /* of the second byte */
+        size_t length = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+        if (length == 1)
+                return 1;
+        if (s[0] < 0xc2 || s[0] > 0xf4 || length > size)
+                return 0;
+        if (s[0] == 0xe0)
+                low = 0xa0;
+        else if (s[0] == 0xed)
+                high = 0x9f;
+        else if (s[0] == 0xf0)
+                low = 0x90;
+        else if (s[0] == 0xf4)
+                high = 0x8f;
+        if (s[1] < low || s[1] > high)
+                return 0;
+        for (size_t i = 2; i < length; i++)
+                if ((s[i] & 0xc0) != 0x80)
+                        return 0;
+        return length;
+}
+
+/* What a QEMU says need not be text, and one byte that is none would spoil the whole reply that it gets into.
+ */
+static json_object *new_text(const char *value)
+{
+        size_t size = strlen(value);
+        json_object *o = json_object_new_string_len(value, (int)size);
+        char *text = (char *)json_object_get_string(o);
+
+        for (size_t at = 0, n; at < size; at += n) {
+                n = utf8_sequence((const unsigned char *)text + at, size - at);
+                if (n == 0) {
+                        text[at] = '?';
+                        n = 1;
+                }
+        }
+        return o;
+}
+
 void json_add_str(json_object *o, const char *key, const char *value)
 {
         if (value)
-                json_add(o, key, json_object_new_string(value));
+                json_add(o, key, new_text(value));
 }
 
 void json_add_int(json_object *o, const char *key, int64_t value)

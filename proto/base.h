@@ -112,6 +112,8 @@ json_object *json_arr(json_object *o, const char *key); /* borrowed */
 /* Adds a member; the value's reference is taken over. They abort when memory runs out, as json-c itself does.
  */
 void json_add(json_object *o, const char *key, json_object *value);
+/* The length of the UTF-8 sequence at the beginning of @s (RFC 3629, table in section 4); 0: it is none. */
+size_t utf8_sequence(const unsigned char *s, size_t size);
 void json_add_str(json_object *o, const char *key, const char *value); /* NULL adds nothing */
 void json_add_int(json_object *o, const char *key, int64_t value);
 void json_add_bool(json_object *o, const char *key, bool value);

@@ -137,32 +137,6 @@ int varlink_fill(struct varlink *v, struct failure *f)
         return n > 0;
 }
 
-/* The length of the UTF-8 sequence at the beginning of @s (RFC 3629, table in section 4); 0: it is none. */
-static size_t utf8_sequence(const unsigned char *s, size_t size)
-{
-        unsigned char low = 0x80, high = 0xbf; /* of the second byte */
-        size_t length = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-        if (length == 1)
-                return 1;
-        if (s[0] < 0xc2 || s[0] > 0xf4 || length > size)
-                return 0;
-        if (s[0] == 0xe0)
-                low = 0xa0;
-        else if (s[0] == 0xed)
-                high = 0x9f;
-        else if (s[0] == 0xf0)
-                low = 0x90;
-        else if (s[0] == 0xf4)
-                high = 0x8f;
-        if (s[1] < low || s[1] > high)
-                return 0;
-        for (size_t i = 2; i < length; i++)
-                if ((s[i] & 0xc0) != 0x80)
-                        return 0;
-        return length;
-}
-
 static uint32_t utf8_decode(const unsigned char *s, size_t length)
 {
         uint32_t c = length == 1 ? s[0] : s[0] & (0x7fU >> length);

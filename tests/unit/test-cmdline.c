@@ -57,8 +57,8 @@ static void made_done(struct made *m)
         free(m->text);
 }
 
-#define TAIL                                                                                                     \
-        " -S -incoming unix:/run/c/main -incoming "                                                              \
+#define TAIL                                                                                                 \
+        " -S -incoming unix:/run/c/main -incoming "                                                          \
         "{\"channel-type\":\"cpr\",\"addr\":{\"transport\":\"socket\",\"type\":\"unix\",\"path\":\"/run/c/cpr\"}}"
 
 static void expect(const char *source, const char *destination)
@@ -95,7 +95,8 @@ static void vsock_device_gets_the_fd(void)
 
         expect("q -M x -device vhost-vsock-pci,guest-cid=3,bus=rp0",
                "-machine type=pc-q35-10.0 -device vhost-vsock-pci,guest-cid=3,bus=rp0,vhostfd=10");
-        m = make("q -device vhost-vsock-pci-non-transitional,id=v,vhostfd=7,guest-cid=0x10 -device virtio-rng-pci");
+        m = make(
+                "q -device vhost-vsock-pci-non-transitional,id=v,vhostfd=7,guest-cid=0x10 -device virtio-rng-pci");
         EXPECT_INT(m.facts.n_vsock, 1);
         EXPECT_INT(m.facts.vhostfd, 7);
         EXPECT_INT(m.facts.cid, 16);
@@ -105,7 +106,8 @@ static void vsock_device_gets_the_fd(void)
         json = make("q -device {\"driver\":\"vhost-vsock-pci\",\"guest-cid\":5,\"id\":\"a\"}");
         EXPECT_INT(json.facts.cid, 5);
         EXPECT_INT(json.facts.vhostfd, -1);
-        EXPECT(strstr(json.text, "{\"driver\":\"vhost-vsock-pci\",\"guest-cid\":5,\"id\":\"a\",\"vhostfd\":\"10\"}"));
+        EXPECT(strstr(json.text,
+                      "{\"driver\":\"vhost-vsock-pci\",\"guest-cid\":5,\"id\":\"a\",\"vhostfd\":\"10\"}"));
 }
 
 static void listening_sockets_are_handed_on(void)

@@ -65,6 +65,8 @@ static void mistakes(void)
         static const struct {
                 const char *text, *why;
         } table[] = {
+                {"{\"handoffs\": 8}, \"history\": 1}", "not JSON"},
+                {"{\"handoffs\": 8} // eight", "not JSON"},
                 {"", "not JSON"},
                 {"{\"maxPause\": 1", "not JSON"},
                 {"[]", "not a JSON object"},

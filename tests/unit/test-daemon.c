@@ -664,19 +664,26 @@ static void helper_dies_once(void)
         end();
 }
 
-static void helper_dies_always(void)
+static void expect_given_up(int first, const char *outcome)
 {
         _cleanup_json_ json_object *record = NULL;
         struct varlink *v = caller_new();
 
-        begin(DIE, DIE);
-        caller_send(v, "io.cprd.Handoff", "{\"name\":\"web1\"}", false);
+        begin(first, DIE);
+        caller_send(v, "io.cprd.Handoff", "{\"name\":\"web1\"}", true);
         record = receive_record(v);
-        EXPECT_STR(json_str(record, "outcome"), "needs_operator");
+        EXPECT_STR(json_str(record, "outcome"), outcome);
         EXPECT(json_str(record, "remedy"));
         EXPECT_INT(n_started, 5);
         varlink_free(v);
         end();
+}
+
+/* Whether it had begun makes the difference. */
+static void helper_dies_always(void)
+{
+        expect_given_up(DIE, "refused");
+        expect_given_up(DIE_LATE, "needs_operator");
 }
 
 static void helper_never_starts(void)

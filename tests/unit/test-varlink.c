@@ -69,7 +69,8 @@ static void several_at_once(void)
 /* Every length of a sequence, and both ends of the ranges. */
 static void beyond_ascii(void)
 {
-        static const char text[] = "{\"a\":\"\\\\\xc2\x80 \xe2\x80\xa6 \xed\x9f\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf\"}";
+        static const char text[] =
+                "{\"a\":\"\\\\\xc2\x80 \xe2\x80\xa6 \xed\x9f\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf\"}";
         _cleanup_(varlink_freep) struct varlink *v = NULL;
         _cleanup_close_ int other = -EBADF;
         _cleanup_json_ json_object *o = NULL;
@@ -78,7 +79,8 @@ static void beyond_ascii(void)
         put(other, text, sizeof(text));
         EXPECT_INT(varlink_fill(v, NULL), 1);
         EXPECT_INT(varlink_next(v, &o, NULL), 1);
-        EXPECT_STR(json_str(o, "a"), "\\\xc2\x80 \xe2\x80\xa6 \xed\x9f\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf");
+        EXPECT_STR(json_str(o, "a"),
+                   "\\\xc2\x80 \xe2\x80\xa6 \xed\x9f\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf");
 }
 
 static void expect_bad(const char *bytes, size_t size, const char *why)
