@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "client.h"
+#include "cli/client.h"
 
-#include "format.h"
+#include "cli/format.h"
 
 int client_connect(const struct options *o, struct cprd **ret)
 {

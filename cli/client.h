@@ -3,7 +3,7 @@
 
 /* cprctl's side of the API: connecting, calling, and saying what went wrong so that it helps. */
 
-#include "cprd.h"
+#include "lib/cprd.h"
 #include "proto/base.h"
 
 /* What cprctl exits with. */

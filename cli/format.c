@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "format.h"
+#include "cli/format.h"
 
 const char *format_duration(int64_t usec, char text[static TEXT_MAX])
 {

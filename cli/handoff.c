@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "live.h"
-#include "verbs.h"
+#include "cli/live.h"
+#include "cli/verbs.h"
 
 #include <signal.h>
 

@@ -7,7 +7,7 @@
  * by what, is known after the check: what ended before it waits.
  */
 
-#include "format.h"
+#include "cli/format.h"
 
 struct live {
         FILE *out;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* cprctl(1): the command line of cprd. */
-#include "format.h"
-#include "verbs.h"
+#include "cli/format.h"
+#include "cli/verbs.h"
 
 #include <getopt.h>
 #include <limits.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "format.h"
-#include "verbs.h"
+#include "cli/format.h"
+#include "cli/verbs.h"
 
 #include <inttypes.h>
 

@@ -3,7 +3,7 @@
 
 /* What cprctl can be told to do. Each takes the options and returns an exit status. */
 
-#include "client.h"
+#include "cli/client.h"
 
 int verb_probe(const struct options *o);
 int verb_register(const struct options *o);

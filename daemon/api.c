@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "api.h"
+#include "daemon/api.h"
 
-#include "history.h"
+#include "common/log.h"
+#include "daemon/history.h"
+#include "daemon/probe.h"
+#include "daemon/vm.h"
 #include "io-cprd-varlink.h"
-#include "log.h"
-#include "probe.h"
-#include "vm.h"
 
 #include <limits.h>
 

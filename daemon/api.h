@@ -3,7 +3,7 @@
 
 /* The methods of io.cprd and of org.varlink.service. */
 
-#include "server.h"
+#include "daemon/server.h"
 
 /* Runs a call: it has had its last reply when this returns, or will have it later. */
 void api_call(struct call *call, const char *method);

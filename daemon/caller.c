@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "caller.h"
+#include "daemon/caller.h"
 
 #include <fcntl.h>
 #include <grp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "config.h"
+#include "daemon/config.h"
 
 #include <fcntl.h>
 #include <fnmatch.h>

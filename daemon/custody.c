@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "custody.h"
+#include "daemon/custody.h"
 
-#include "log.h"
+#include "common/log.h"
 
 #include <inttypes.h>
 #include <systemd/sd-daemon.h>

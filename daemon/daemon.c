@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon.h"
+#include "daemon/daemon.h"
 
-#include "handoffs.h"
-#include "helpers.h"
-#include "log.h"
-#include "server.h"
-#include "vm.h"
+#include "common/log.h"
+#include "daemon/handoffs.h"
+#include "daemon/helpers.h"
+#include "daemon/server.h"
+#include "daemon/vm.h"
 
 #include <fcntl.h>
 #include <stdarg.h>

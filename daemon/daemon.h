@@ -5,7 +5,7 @@
  * All of cprd's state, in one place. Everything runs in one thread, in one sd-event loop, and nothing blocks.
  */
 
-#include "config.h"
+#include "daemon/config.h"
 
 #include <systemd/sd-event.h>
 

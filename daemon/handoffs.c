@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "handoffs.h"
+#include "daemon/handoffs.h"
 
-#include "helpers.h"
-#include "history.h"
-#include "log.h"
-#include "vm.h"
+#include "common/log.h"
+#include "daemon/helpers.h"
+#include "daemon/history.h"
+#include "daemon/vm.h"
 
 #include <dirent.h>
 #include <fcntl.h>

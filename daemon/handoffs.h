@@ -9,9 +9,9 @@
  * have died the handoff ends as needs_operator. After a restart of cprd the same goes for what it finds.
  */
 
-#include "custody.h"
-#include "daemon.h"
-#include "journal.h"
+#include "common/journal.h"
+#include "daemon/custody.h"
+#include "daemon/daemon.h"
 
 struct handoff;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "helpers.h"
+#include "daemon/helpers.h"
 
-#include "listener.h"
-#include "log.h"
+#include "common/log.h"
+#include "daemon/listener.h"
 #include "proto/handoff.h"
 
 #include <sys/epoll.h>

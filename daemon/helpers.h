@@ -6,7 +6,7 @@
  * they are, get their order, the journal and what is in custody, and report.
  */
 
-#include "handoffs.h"
+#include "daemon/handoffs.h"
 
 struct helpers;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define SD_JOURNAL_SUPPRESS_LOCATION
-#include "history.h"
+#include "daemon/history.h"
 
-#include "log.h"
+#include "common/log.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
  * to the system's journal, with a MESSAGE_ID (systemd/cprd.catalog) and fields.
  */
 
-#include "daemon.h"
+#include "daemon/daemon.h"
 
 #define HISTORY_REPLY_MAX 100 /* records of one reply */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "listener.h"
+#include "daemon/listener.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>

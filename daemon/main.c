@@ -3,11 +3,11 @@
  * cprd, the service: see cprd(8). Started by systemd (Type=notify); the directories come from its
  * RUNTIME_DIRECTORY and STATE_DIRECTORY, and fds of handoffs in flight from its fd store.
  */
-#include "handoffs.h"
-#include "helpers.h"
-#include "log.h"
-#include "server.h"
-#include "units.h"
+#include "common/log.h"
+#include "daemon/handoffs.h"
+#include "daemon/helpers.h"
+#include "daemon/server.h"
+#include "daemon/units.h"
 
 #include <getopt.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "probe.h"
+#include "daemon/probe.h"
 
-#include "kernel.h"
+#include "common/kernel.h"
 
 #include <fcntl.h>
 #include <glob.h>

@@ -6,7 +6,7 @@
  * asking a QEMU for its version may take a while or hang, so it is done in a child, with a deadline.
  */
 
-#include "daemon.h"
+#include "daemon/daemon.h"
 
 struct probe;
 

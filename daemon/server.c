@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "server.h"
+#include "daemon/server.h"
 
-#include "api.h"
-#include "listener.h"
-#include "log.h"
+#include "common/log.h"
+#include "daemon/api.h"
+#include "daemon/listener.h"
 #include "proto/varlink.h"
 
 #include <grp.h>

@@ -6,9 +6,9 @@
  * time; what else it sends meanwhile waits, in its socket. What the methods do is in api.c.
  */
 
-#include "caller.h"
-#include "daemon.h"
-#include "handoffs.h"
+#include "daemon/caller.h"
+#include "daemon/daemon.h"
+#include "daemon/handoffs.h"
 
 struct server;
 struct connection;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "units.h"
+#include "daemon/units.h"
 
-#include "handoffs.h"
-#include "log.h"
+#include "common/log.h"
+#include "daemon/handoffs.h"
 
 #include <signal.h>
 #include <systemd/sd-bus.h>

@@ -6,7 +6,7 @@
  * org.freedesktop.systemd1(5). Calls are asynchronous; what fails later ends as a lost cprd-handoff.
  */
 
-#include "daemon.h"
+#include "daemon/daemon.h"
 
 /* Connects to the system bus. */
 int units_open(struct daemon *d, struct failure *f);

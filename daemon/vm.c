@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "vm.h"
+#include "daemon/vm.h"
 
-#include "connections.h"
-#include "handoffs.h"
-#include "log.h"
+#include "common/connections.h"
+#include "common/log.h"
+#include "daemon/handoffs.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -8,8 +8,8 @@
  * again or unregistered.
  */
 
-#include "daemon.h"
-#include "process.h"
+#include "common/process.h"
+#include "daemon/daemon.h"
 
 #define VMS_MAX 1024
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cprd.h"
+#include "lib/cprd.h"
 
 #include "proto/varlink.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "base.h"
+#include "proto/base.h"
 
 #include <ctype.h>
 #include <fcntl.h>

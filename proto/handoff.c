@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "handoff.h"
+#include "proto/handoff.h"
 
 #include <endian.h>
 #include <sys/socket.h>

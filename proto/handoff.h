@@ -34,7 +34,7 @@
  *      <- DONE
  */
 
-#include "base.h"
+#include "proto/base.h"
 
 #define HANDOFF_SOCKET   "/run/cprd/handoff"
 #define HANDOFF_MAGIC    0x44525043U /* "CPRD" */

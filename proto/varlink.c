@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "varlink.h"
+#include "proto/varlink.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -8,7 +8,7 @@
  * be one JSON object in valid UTF-8 without a NUL inside, and few fds may wait to be taken.
  */
 
-#include "base.h"
+#include "proto/base.h"
 
 #define VARLINK_MESSAGE_MAX (1U << 20) /* bytes of one message that is received */
 #define VARLINK_QUEUE_MAX   (8U << 20) /* bytes that may wait for a peer that does not read */

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lab import VM, Result, cprctl, binary, expect, expect_equal, report, start_cprctl, test, wait_until
 
-STAGE_TABLE = Path("/src/daemon/handoff/stages.c")
+STAGE_TABLE = Path("/src/handoff/stages.c")
 CONFIG = Path("/etc/cprd/cprd.conf")
 ACTIONS = ["fail", "hang", "kill-helper", "kill-cprd", "kill-both", "kill-destination", "exit-destination",
            "kill-source", "close-qmp"]

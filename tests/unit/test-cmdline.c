@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/handoff/cmdline.h"
-#include "daemon/handoff/optstr.h"
+#include "handoff/cmdline.h"
+#include "handoff/optstr.h"
 #include "test.h"
 
 static int socket_path(void *userdata, int fd, char **ret)

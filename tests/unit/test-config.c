@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* /etc/cprd/cprd.conf: what is allowed, and that a mistake is named. */
-#include "config.h"
+#include "daemon/config.h"
 #include "test.h"
 
 #include <fcntl.h>

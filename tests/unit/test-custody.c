@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What cprd keeps for a handoff: nothing twice, nothing left behind, and back only by its own name. */
-#include "custody.h"
+#include "daemon/custody.h"
 #include "test.h"
 
 #include <fcntl.h>

@@ -4,14 +4,14 @@
  * a QEMU, and cprd-handoffs that are children of this test, speak the handoff socket's protocol, and do as
  * they are told: finish, or die.
  */
-#include "daemon.h"
-#include "handoffs.h"
-#include "helpers.h"
+#include "daemon/daemon.h"
+#include "daemon/handoffs.h"
+#include "daemon/helpers.h"
+#include "daemon/server.h"
+#include "daemon/vm.h"
 #include "proto/handoff.h"
 #include "proto/varlink.h"
-#include "server.h"
 #include "test.h"
-#include "vm.h"
 
 #include <fcntl.h>
 #include <ftw.h>

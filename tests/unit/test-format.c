@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What cprctl shows: numbers and names, and a whole handoff as it looks in a pipe. */
-#include "format.h"
-#include "live.h"
+#include "cli/format.h"
+#include "cli/live.h"
+#include "cli/verbs.h"
 #include "test.h"
-#include "verbs.h"
 
 static void durations(void)
 {

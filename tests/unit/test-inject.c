@@ -8,7 +8,7 @@
  * test-inject [INJECTIONS]
  */
 
-#include "daemon/handoff/inject.h"
+#include "handoff/inject.h"
 #include "test.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/handoff/qmp.h"
+#include "handoff/qmp.h"
 
 #include "test.h"
 

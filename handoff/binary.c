@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/check.h"
+#include "handoff/launch.h"
+
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define ID_FILE "destination-binary"
+#define ID_QEMU "destination-qemu"
+
+/* The configured patterns come with the order; none: none are configured. */
+static bool is_allowed(const struct handoff *h)
+{
+        json_object *patterns = json_arr(json_obj(h->order.json, "order"), "binaries");
+
+        for (size_t i = 0; patterns && i < json_object_array_length(patterns); i++)
+                if (fnmatch(json_object_get_string(json_object_array_get_idx(patterns, i)),
+                            h->destination.binary, FNM_PATHNAME) == 0)
+                        return true;
+        return !patterns;
+}
+
+/* What is wrong with the file, and what to do; NULL: nothing. */
+static const char *file_defect(const struct stat *st, const char **ret_remedy)
+{
+        *ret_remedy = "name the qemu-system binary of an installed QEMU";
+        if (!S_ISREG(st->st_mode))
+                return "is not a regular file";
+        if (!(st->st_mode & 0111))
+                return "is not executable";
+        *ret_remedy = "install it from a package, or make it root's: chown root, chmod go-w";
+        if (st->st_uid != 0)
+                return "is not owned by root";
+        if (st->st_mode & 022)
+                return "can be written by others than root";
+        return NULL;
+}
+
+void check_binary_file(struct handoff *h, struct findings *fs)
+{
+        struct destination *d = &h->destination;
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        const char *defect, *remedy;
+        struct failure f = {}, what = {};
+
+        if (d->binary[0] != '/' || strstr(d->binary, "/../"))
+                return finding_block(fs, ID_FILE, "give its absolute path", "%s is not an absolute path",
+                                     d->binary);
+        if (!is_allowed(h))
+                return finding_block(fs, ID_FILE, "add it to `binaries` in /etc/cprd/cprd.conf",
+                                     "%s is not in the list of allowed binaries", d->binary);
+        if (asprintf(&path, "root%s", d->binary) < 0)
+                abort();
+        fd = openat(h->source.process.proc_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0 || fstat(fd, &d->file) < 0)
+                return finding_block(fs, ID_FILE, "install it, or name another one with --qemu", "%s: %s",
+                                     d->binary, strerror(errno));
+        defect = file_defect(&d->file, &remedy);
+        if (defect)
+                return finding_block(fs, ID_FILE, remedy, "%s %s", d->binary, defect);
+        if (vmstate_find_slot(fd, &d->slot, &f) < 0) {
+                failure_set(&what, f.error, "%s: %s", d->binary, f.what);
+                failure_remedy(&what, "%s", f.remedy[0] ? f.remedy : "name a qemu-system binary");
+                return finding_block_failure(fs, ID_FILE, &what);
+        }
+        finding_pass(fs, ID_FILE, "%s, one shield slot", d->binary);
+}
+
+/* Starts it with no machine and a QMP connection, as the source's twin. */
+static int run_binary(struct handoff *h, struct launched *child, struct failure *f)
+{
+        char *const argv[] = {h->destination.binary,
+                              "-machine",
+                              "none",
+                              "-nodefaults",
+                              "-no-user-config",
+                              "-display",
+                              "none",
+                              "-chardev",
+                              "socket,id=probe,fd=10",
+                              "-mon",
+                              "chardev=probe,mode=control",
+                              NULL};
+        _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC), mine = -EBADF, its = -EBADF;
+        int pair[2], r;
+
+        if (null < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+                return failure_set(f, errno, "cannot make a socket pair: %s", strerror(errno));
+        mine = pair[0];
+        its = pair[1];
+        r = launch_prepare(
+                &(struct launch){.twin = &h->source.process,
+                                 .binary = h->destination.binary,
+                                 .argv = argv,
+                                 .fds = (struct launch_fd[]){{null, 0}, {null, 1}, {null, 2}, {its, 10}},
+                                 .n_fds = 4},
+                child, f);
+        if (r < 0)
+                return r;
+        launch_go(child);
+        return qmp_new(TAKE_FD(mine), &h->destination.qmp); /* where the loop of wait.c looks for news */
+}
+
+static bool knows_machine(json_object *machines, const char *name)
+{
+        for (size_t i = 0;
+             json_object_is_type(machines, json_type_array) && i < json_object_array_length(machines); i++) {
+                json_object *m = json_object_array_get_idx(machines, i);
+
+                if (STREQ(json_str(m, "name") ?: "", name) || STREQ(json_str(m, "alias") ?: "", name))
+                        return true;
+        }
+        return false;
+}
+
+static bool knows_cpr_transfer(json_object *schema)
+{
+        const char *text = schema ? json_object_to_json_string_ext(schema, JSON_C_TO_STRING_PLAIN) : "";
+
+        return strstr(text, "\"cpr-transfer\"") != NULL;
+}
+
+static int ask_binary(struct handoff *h, struct findings *fs, struct failure *f)
+{
+        _cleanup_json_ json_object *version = NULL, *machines = NULL, *schema = NULL;
+        struct destination *d = &h->destination;
+        struct qmp *q = d->qmp;
+        json_object *v, *about;
+        int r = wait_greeting(h, q, f);
+
+        if (r >= 0)
+                r = wait_qmp(h, q, "query-version", NULL, &version, f);
+        if (r >= 0)
+                r = wait_qmp(h, q, "query-machines", NULL, &machines, f);
+        if (r >= 0)
+                r = wait_qmp(h, q, "query-qmp-schema", NULL, &schema, f);
+        if (r < 0)
+                return r;
+        v = json_obj(version, "qemu");
+        if (asprintf(&d->version, "%d.%d.%d", (int)json_int(v, "major", 0), (int)json_int(v, "minor", 0),
+                     (int)json_int(v, "micro", 0)) < 0)
+                return -ENOMEM;
+        about = json_object_new_object();
+        json_add_str(about, "binary", d->binary);
+        json_add_str(about, "version", d->version);
+        r = handoff_fact(h, "destination", about, f);
+        if (r < 0)
+                return r;
+        if (!knows_cpr_transfer(schema))
+                finding_block(fs, ID_QEMU, "use QEMU 10.0 or newer", "QEMU %s has no cpr-transfer",
+                              d->version);
+        else if (!knows_machine(machines, h->source.machine))
+                finding_block(fs, ID_QEMU, "use a QEMU that still has this machine type",
+                              "QEMU %s does not know the machine type %s", d->version, h->source.machine);
+        else
+                finding_pass(fs, ID_QEMU, "QEMU %s knows the machine %s", d->version, h->source.machine);
+        return 0;
+}
+
+void check_binary_runs(struct handoff *h, struct findings *fs)
+{
+        _cleanup_(launch_done) struct launched child = LAUNCHED_NULL;
+        struct failure f = {}, why = {};
+        int r;
+
+        if (!h->destination.slot.slot)
+                return; /* not a binary that may be run */
+        r = run_binary(h, &child, &f);
+        if (r >= 0)
+                r = ask_binary(h, fs, &f);
+        if (child.process.pidfd >= 0) {
+                pidfd_send_signal(child.process.pidfd, SIGKILL, NULL, 0);
+                waitpid(child.process.pid, NULL, 0);
+        }
+        h->destination.qmp = qmp_free(h->destination.qmp);
+        if (r < 0) {
+                if (child.report >= 0)
+                        launch_report(&child, &why);
+                finding_block(fs, ID_QEMU, "see that it runs on this host: try `-machine none -nodefaults`",
+                              "%s does not start as a QEMU: %s", h->destination.binary,
+                              why.error ? why.what : f.what);
+        }
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/check.h"
+
+#include "common/kernel.h"
+#include "handoff/listeners.h"
+#include "handoff/owner.h"
+#include "handoff/unit.h"
+
+#include <sys/stat.h>
+
+/* Each looks at one thing and adds findings under its id. What they mean for an operator is in
+ * docs/checks.md. */
+
+static void check_kernel(struct handoff *h, struct findings *fs)
+{
+        struct kernel k;
+
+        kernel_probe(DEVICE_PATH, &k);
+        if (!k.reset_owner)
+                return finding_block_failure(fs, "kernel", &k.problem);
+        h->kernel_reclaims = k.reclaim;
+        finding_pass(fs, "kernel", "Linux %s: vhost-vsock has VHOST_RESET_OWNER", k.release);
+        if (k.reclaim)
+                finding_pass(fs, "kernel-reclaim", "a device of a dead owner can be reclaimed");
+        else
+                finding_warn(
+                        fs, "kernel-reclaim", "install vhost-vsock-cpr-dkms, which can reclaim it",
+                        "a destination that dies between its claim and commit takes the vsock connections with it: "
+                        "this kernel cannot reclaim the device of a dead owner");
+}
+
+static void check_source_version(struct handoff *h, struct findings *fs)
+{
+        if (atoi(h->source.version) < 10)
+                finding_block(fs, "source-qemu", "restart the VM with QEMU 10.0 or newer, once",
+                              "the source is QEMU %s, which has no cpr-transfer", h->source.version);
+        else
+                finding_pass(fs, "source-qemu", "the source is QEMU %s, machine %s", h->source.version,
+                             h->source.machine);
+}
+
+static void check_device(struct handoff *h, struct findings *fs)
+{
+        const struct cmdline_facts *facts = &h->destination.facts;
+
+        if (facts->n_vsock == 0 && h->source.device_fd < 0)
+                return finding_block(fs, "vsock-device",
+                                     "update this VM with QEMU's own cpr-transfer; it needs no cprd",
+                                     "the VM has no vhost-vsock device");
+        if (facts->n_vsock == 0)
+                return finding_block(fs, "vsock-device",
+                                     "name the device on the command line instead of hot-plugging it",
+                                     "the vhost-vsock device is not on the source's command line");
+        if (facts->n_vsock > 1)
+                return finding_block(fs, "vsock-device", "start the VM with one vhost-vsock device",
+                                     "the VM has %zu vhost-vsock devices", facts->n_vsock);
+        if (h->source.device_fd < 0 || facts->cid < 3 || facts->cid > UINT32_MAX - 1)
+                return finding_block(
+                        fs, "vsock-device", "see that QEMU opened " DEVICE_PATH " (or got it as vhostfd=)",
+                        "the source holds no " DEVICE_PATH ", or its guest-cid is not a guest's");
+        finding_pass(fs, "vsock-device", "CID %u, fd %d of process %d", h->source.cid, h->source.device_fd,
+                     h->source.process.pid);
+}
+
+static void check_strategy(struct handoff *h, struct findings *fs)
+{
+        struct failure f = {};
+        int r = owner_find(h, &f);
+
+        if (r >= 0)
+                r = inject_prepare(&h->source.tracee, &f);
+        if (r < 0)
+                return finding_block_failure(fs, "strategy", &f);
+        finding_pass(fs, "strategy", "ownership moves by the strategy %s", h->owner->name);
+}
+
+static void check_tracing(struct handoff *h, struct findings *fs)
+{
+        _cleanup_free_ char *yama = NULL;
+        uint64_t tracer = 0;
+
+        process_status_number(&h->source.process, "TracerPid", 10, &tracer);
+        if (tracer)
+                return finding_block(fs, "ptrace", "end the debugger or strace on the source",
+                                     "process %d traces the source", (int)tracer);
+        if (read_whole(-1, "/proc/sys/kernel/yama/ptrace_scope", 16, &yama, NULL) >= 0 && atoi(yama) == 3)
+                return finding_block(fs, "ptrace", "boot with kernel.yama.ptrace_scope at 2 or lower",
+                                     "kernel.yama.ptrace_scope=3 forbids all tracing");
+        finding_pass(fs, "ptrace", "the source can be traced");
+}
+
+/* Whether @path is one file for the source and for us. */
+static bool same_file(const struct process *p, const char *path)
+{
+        _cleanup_free_ char *inside = NULL;
+        struct stat a, b;
+
+        if (asprintf(&inside, "root%s", path) < 0)
+                return false;
+        return fstatat(p->proc_fd, inside, &a, 0) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+               a.st_ino == b.st_ino;
+}
+
+static void check_namespaces(struct handoff *h, struct findings *fs)
+{
+        static const char *const fixed[] = {"user", "pid"}; /* the others can be joined with setns(2) */
+        const struct process *p = &h->source.process;
+
+        for (size_t i = 0; i < ELEMENTSOF(fixed); i++)
+                if (!process_shares_namespace(p, fixed[i]))
+                        return finding_block(fs, "namespaces",
+                                             "run the VM in the host's user and pid namespaces",
+                                             "the source runs in another %s namespace", fixed[i]);
+        if (!same_file(p, HANDOFF_DIRECTORY))
+                return finding_block(fs, "namespaces", "make /run/cprd visible to the VM (bind mount)",
+                                     "the source does not see " HANDOFF_DIRECTORY
+                                     ", where the two QEMUs meet");
+        finding_pass(fs, "namespaces", "the source's namespaces can be joined");
+}
+
+static void check_listeners(struct handoff *h, struct findings *fs)
+{
+        const struct cmdline_facts *facts = &h->destination.facts;
+        struct stat st;
+        bool found = false;
+
+        for (size_t i = 0; i < facts->n_listeners; i++) {
+                const char *path = facts->listeners[i].path;
+
+                found = found || STREQ(path, h->order.qmp);
+                if (listener_name(h, &facts->listeners[i], (char[LISTENER_NAME_MAX]){}) < 0)
+                        return finding_block(fs, "sockets", "start the VM with a shorter path",
+                                             "%s leaves no room for the name of the socket beside it", path);
+                if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+                        return finding_block(fs, "sockets",
+                                             "give the path of the socket itself on the command line",
+                                             "%s is not a socket", path);
+                if (!same_file(&h->source.process, path))
+                        return finding_block(
+                                fs, "sockets", "put the VM's sockets where host and VM see the same path",
+                                "%s is not the same file for the source and for this host", path);
+        }
+        if (!found)
+                return finding_block(fs, "sockets", "register the VM with the path on its command line",
+                                     "the QMP path %s is not one of the source's command line", h->order.qmp);
+        finding_pass(fs, "sockets", "%zu listening sockets will be handed on", facts->n_listeners);
+}
+
+static void check_memory(struct handoff *h, struct findings *fs)
+{
+        _cleanup_json_ json_object *list = NULL, *aux = NULL;
+        struct failure f = {};
+        const char *aux_remedy = "start the VM with -machine …,aux-ram-share=on";
+        int r = wait_qmp(h, h->source.qmp, "query-memdev", NULL, &list, &f);
+
+        if (r < 0 || !json_object_is_type(list, json_type_array))
+                return finding_block(fs, "memory", "see that QEMU answers query-memdev", "%s", f.what);
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+                json_object *one = json_object_array_get_idx(list, i);
+
+                if (!json_flag(one, "share"))
+                        return finding_block(
+                                fs, "memory",
+                                "start the VM with -object memory-backend-memfd,id=ram0,size=…,share=on "
+                                "-machine memory-backend=ram0",
+                                "guest RAM (%s) is not shared: the destination could not take it over",
+                                json_str(one, "id") ?: "the implicit one of -m");
+        }
+        if (json_object_array_length(list) == 0)
+                return finding_block(fs, "memory", "start the VM with a memory backend with share=on",
+                                     "guest RAM has no memory backend");
+        finding_pass(fs, "memory", "guest RAM is shared");
+        r = wait_qmp(h, h->source.qmp, "qom-get",
+                     qmp_arguments("path", "/machine", "property", "aux-ram-share", NULL), &aux, &f);
+        if (r < 0)
+                finding_block(fs, "aux-ram-share", aux_remedy, "%s", f.what);
+        else if (!json_object_get_boolean(aux))
+                finding_block(fs, "aux-ram-share", aux_remedy,
+                              "auxiliary RAM (video memory, ROMs) is not shared");
+        else
+                finding_pass(fs, "aux-ram-share", "auxiliary RAM is shared");
+}
+
+static void check_run_state(struct handoff *h, struct findings *fs)
+{
+        _cleanup_json_ json_object *status = NULL;
+        struct failure f = {};
+
+        if (wait_qmp(h, h->source.qmp, "query-status", NULL, &status, &f) < 0)
+                return finding_block(fs, "run-state", "see that QEMU answers query-status", "%s", f.what);
+        if (!json_flag(status, "running"))
+                return finding_block(fs, "run-state", "continue the guest first (QMP cont)",
+                                     "the guest does not run (%s)", json_str(status, "status") ?: "?");
+        finding_pass(fs, "run-state", "the guest runs");
+}
+
+static void check_migration(struct handoff *h, struct findings *fs)
+{
+        _cleanup_json_ json_object *reply = NULL;
+        struct failure f = {};
+        json_object *reasons;
+        const char *status;
+
+        if (wait_qmp(h, h->source.qmp, "query-migrate", NULL, &reply, &f) < 0)
+                return finding_block(fs, "migration", "see that QEMU answers query-migrate", "%s", f.what);
+        status = json_str(reply, "status");
+        reasons = json_arr(reply, "blocked-reasons");
+        if (reasons && json_object_array_length(reasons))
+                return finding_block(fs, "migration", "remove the device that cannot migrate",
+                                     "QEMU says: %s",
+                                     json_object_get_string(json_object_array_get_idx(reasons, 0)));
+        if (status && (STREQ(status, "active") || STREQ(status, "setup") || STREQ(status, "device")))
+                return finding_block(fs, "migration", "wait for it, or cancel it",
+                                     "a migration is under way (%s)", status);
+        finding_pass(fs, "migration", "nothing blocks a migration");
+}
+
+/* Children of a container of devices. Returns how many are not in @known (NULL: how many at all), or -errno.
+ */
+static int count_unknown(struct handoff *h, const char *container, json_object *known, char *first,
+                         size_t size, struct failure *f)
+{
+        _cleanup_json_ json_object *list = NULL;
+        int n = 0,
+            r = wait_qmp(h, h->source.qmp, "qom-list", qmp_arguments("path", container, NULL), &list, f);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+                json_object *o = json_object_array_get_idx(list, i);
+                const char *name = json_str(o, "name") ?: "";
+
+                if (strncmp(json_str(o, "type") ?: "", "child<", 6) != 0 ||
+                    (known && json_object_object_get_ex(known, name, NULL)))
+                        continue;
+                n++;
+                snprintf(first, size, "%s", name);
+        }
+        return n;
+}
+
+/* Those of -sandbox come with the command line; others have been put on the source by whoever started it. */
+static void check_seccomp(struct handoff *h, struct findings *fs)
+{
+        const struct cmdline *c = &h->source.cmdline;
+        uint64_t filters = 0, own = 0;
+
+        for (size_t i = 0; i < c->n; i++)
+                own = own || STREQ(c->argv[i], "-sandbox") || STREQ(c->argv[i], "--sandbox");
+        process_status_number(&h->source.process, "Seccomp_filters", 10, &filters);
+        if (filters > own)
+                return finding_warn(fs, "seccomp", "confine QEMU with -sandbox on",
+                                    "the source runs under a seccomp filter that is not of its command line: "
+                                    "the destination will not");
+        finding_pass(fs, "seccomp", "no seccomp filter but QEMU's own");
+}
+
+static void check_hot_plug(struct handoff *h, struct findings *fs)
+{
+        const struct cmdline_facts *facts = &h->destination.facts;
+        _cleanup_json_ json_object *nothing = json_object_new_object();
+        const char *remedy = "unplug it again, or restart the VM with it on its command line";
+        struct failure f = {};
+        char name[64] = "";
+        int named = count_unknown(h, "/machine/peripheral", facts->ids ?: nothing, name, sizeof(name), &f);
+        int all = count_unknown(h, "/machine/peripheral", NULL, (char[64]){}, 64, &f);
+        int anonymous = count_unknown(h, "/machine/peripheral-anon", NULL, (char[64]){}, 64, &f);
+
+        if (named < 0 || anonymous < 0 || all < 0)
+                return finding_block(fs, "hot-plug", "see that QEMU answers qom-list", "%s", f.what);
+        if (named > 0)
+                return finding_block(fs, "hot-plug", remedy,
+                                     "device %s is not on the source's command line: it was "
+                                     "hot-plugged",
+                                     name);
+        if ((size_t)anonymous > facts->n_devices)
+                return finding_block(fs, "hot-plug", remedy,
+                                     "the source has %d devices without an id, %zu of them on its "
+                                     "command line: the others were hot-plugged",
+                                     anonymous, facts->n_devices);
+        if ((facts->ids && all < json_object_object_length(facts->ids)) ||
+            (size_t)anonymous < facts->n_devices)
+                return finding_block(fs, "hot-plug", "plug it in again, or restart the VM without it",
+                                     "a device of the source's command line has been unplugged");
+        finding_pass(fs, "hot-plug", "every device is on the command line");
+}
+
+static void check_cpu(struct handoff *h, struct findings *fs)
+{
+        const char *cpu = h->destination.facts.cpu;
+
+        if (cpu && (STREQ(cpu, "max") || STREQ(cpu, "host")))
+                finding_warn(fs, "cpu-model", "use a named CPU model", "%s is not stable between versions",
+                             cpu);
+        else
+                finding_pass(fs, "cpu-model", "CPU model %s", cpu ?: "(the machine's default)");
+}
+
+static void check_command_line(struct handoff *h, struct findings *fs)
+{
+        for (size_t i = 0; fs->list && i < json_object_array_length(fs->list); i++)
+                if (STREQ(json_str(json_object_array_get_idx(fs->list, i), "id"), "command-line") &&
+                    STREQ(json_str(json_object_array_get_idx(fs->list, i), "severity"), "blocker"))
+                        return;
+        finding_pass(fs, "command-line", "the command line can be handed on");
+}
+
+static void (*const checks[])(struct handoff *h, struct findings *fs) = {
+        check_source_version, check_kernel,      check_device,    check_strategy,  check_tracing,
+        check_namespaces,     check_memory,      check_run_state, check_migration, check_command_line,
+        check_listeners,      check_unit,        check_seccomp,   check_hot_plug,  check_cpu,
+        check_binary_file,    check_binary_runs,
+};
+
+int check_all(struct handoff *h, struct failure *f)
+{
+        h->source.tracee.process = &h->source.process;
+        for (size_t i = 0; i < ELEMENTSOF(checks); i++) {
+                int r = wait_look(h, f);
+
+                if (r < 0)
+                        return r;
+                checks[i](h, &h->findings);
+        }
+        if (h->aborted)
+                return failure_set(f, ECANCELED, "it was cancelled");
+        if (h->findings.n_blockers == 0)
+                return 0;
+        for (size_t i = 0; i < json_object_array_length(h->findings.list); i++) {
+                json_object *o = json_object_array_get_idx(h->findings.list, i);
+
+                if (!STREQ(json_str(o, "severity"), "blocker"))
+                        continue;
+                failure_set(f, EPERM, "%s: %s", json_str(o, "id"), json_str(o, "what"));
+                failure_remedy(f, "%s", json_str(o, "remedy") ?: "");
+        }
+        return -EPERM;
+}

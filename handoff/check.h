@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "handoff/handoff.h"
+
+/* The stage `check`: every preflight check, none of which the guest could notice. Fails if one found a
+ * blocker. */
+int check_all(struct handoff *h, struct failure *f);
+
+/* binary.c: whether the destination's binary is one that may be run, and can do what is needed. */
+void check_binary_file(struct handoff *h, struct findings *fs);
+void check_binary_runs(struct handoff *h, struct findings *fs);

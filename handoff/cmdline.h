@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The destination's command line, made from the source's. The same machine, with what belongs to the process
+ * instead of the machine replaced: the binary, the vsock device's fd, the listening sockets (two processes
+ * cannot bind one path, and QEMU unlinks a path that it bound itself when it exits), and how it starts. An
+ * option whose meaning for two QEMUs at once is not known to be harmless is a blocker, not a hope. QEMU:
+ * qemu-options.hx.
+ */
+
+#include "common/finding.h"
+
+struct cmdline {
+        char **argv; /* NULL-terminated, owned */
+        size_t n;
+};
+
+/* A unix socket on which the VM listens; cprd-handoff makes the destination's and gives it its name later. */
+struct listener {
+        char *path;    /* where clients find it */
+        int fd_number; /* the destination's number of it */
+        int fd;        /* owned: the listening socket, -EBADF as long as there is none */
+};
+
+#define LISTENERS_MAX 16
+
+/* What the destination shall get. */
+struct cmdline_plan {
+        const char *binary;
+        const char *machine;   /* the versioned machine type that the source really runs */
+        int device_fd;         /* the destination's number of the vhost-vsock device */
+        const char *main_path; /* where it binds its main migration channel */
+        const char *cpr_path;  /* …and its CPR channel: QEMU 10.0 takes no fd for it */
+        int first_listener_fd; /* its numbers of the listeners, from here on */
+        /* The path that fd @fd of the source is bound to; *ret is the caller's to free. */
+        int (*socket_path)(void *userdata, int fd, char **ret);
+        void *userdata;
+};
+
+/* What was learned about the source on the way. */
+struct cmdline_facts {
+        size_t n_vsock;   /* vhost-vsock devices named */
+        int vhostfd;      /* vhostfd= of the last one; -1: none given, QEMU opened the device itself */
+        uint64_t cid;     /* guest-cid= of the last one; 0: none */
+        size_t n_devices; /* -device options without an id */
+        json_object *ids; /* owned: set of the ids of the -device options that have one */
+        char *cpu;        /* owned: the CPU model named, or NULL */
+        struct listener listeners[LISTENERS_MAX];
+        size_t n_listeners;
+};
+
+void cmdline_done(struct cmdline *c);
+void cmdline_facts_done(struct cmdline_facts *facts);
+
+/* From /proc/PID/cmdline: NUL-terminated words. EBADMSG: empty, or not terminated. */
+int cmdline_parse(const char *data, size_t size, struct cmdline *ret, struct failure *f);
+
+/* Makes the destination's command line. What stands against it is added to @fs as findings; the result is
+ * usable only if that added no blocker. Returns 0, or -ENOMEM. */
+int cmdline_make(const struct cmdline *source, const struct cmdline_plan *plan, struct cmdline *ret,
+                 struct cmdline_facts *ret_facts, struct findings *fs);

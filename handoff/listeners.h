@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "handoff/handoff.h"
+
+/*
+ * The listening unix sockets that the destination gets instead of the source's: bound beside the paths that
+ * clients know, as PATH.cprd-ID, and renamed over them when the source has gone.
+ *
+ * The paths come from the source's command line, which its user may have made up, and lead to directories
+ * that are his as a rule. So all that is done to them is done with his rights as far as files go
+ * (setfsuid(2)).
+ */
+
+#define LISTENER_NAME_MAX 108 /* sun_path, with its NUL */
+
+/* The name of @l before it is published. ENAMETOOLONG: it has none. */
+int listener_name(const struct handoff *h, const struct listener *l, char name[static LISTENER_NAME_MAX]);
+
+/* Binds them all; they do not listen yet. */
+int listeners_make(struct handoff *h, struct failure *f);
+/* Renames them over the paths that clients know. No-op for one that has been. */
+int listeners_publish(struct handoff *h, struct failure *f);
+/* Closes ours: a listening socket of a dead destination must not go on taking connections. */
+void listeners_close(struct handoff *h);
+/* Closes and removes what has been made and will not be published. */
+void listeners_remove(struct handoff *h);

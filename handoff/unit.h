@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "handoff/handoff.h"
+
+/* Preflight: whether systemd would end the source's unit, and all that is in its cgroup, with the source. */
+void check_unit(struct handoff *h, struct findings *fs);

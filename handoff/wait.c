@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/destination.h"
+#include "handoff/handoff.h"
+
+#include <poll.h>
+
+enum { POLL_SIGNAL, POLL_CPRD, POLL_SOURCE, POLL_DESTINATION, POLL_SOURCE_QMP, POLL_DESTINATION_QMP, N_POLL };
+
+/* Takes in everything that has happened, without judging it. */
+static int take_news(struct handoff *h, struct failure *f)
+{
+        json_object *stop;
+        struct destination *d = &h->destination;
+
+        while (tracee_poll(&d->tracee) > 0 && d->tracee.stopped) {
+                int r = destination_on_stop(h, f);
+
+                if (r < 0)
+                        return r;
+        }
+        if (h->source.qmp)
+                qmp_read(h->source.qmp);
+        if (h->source_events && !h->pause_began &&
+            (stop = qmp_event(h->source.qmp, "STOP", h->source_events - 1, NULL))) {
+                h->pause_began = now_usec();
+                h->stop_usec = qmp_event_usec(stop);
+        }
+        if (d->qmp)
+                qmp_read(d->qmp);
+        if (h->source.process.pidfd >= 0)
+                h->source.is_dead = !process_is_alive(&h->source.process);
+        if (d->process.pidfd >= 0)
+                d->is_dead = !process_is_alive(&d->process);
+        link_read(h);
+        return 0;
+}
+
+/* What of that ends the current step. */
+static int judge_news(struct handoff *h, struct failure *f)
+{
+        uint64_t now = now_usec();
+
+        /* A dead source cannot be gone back to: then only forward, however late it is. */
+        if (!h->undoing && !h->committed && !(h->loaded && h->source.is_dead)) {
+                if (h->aborted)
+                        return failure_set(f, ECANCELED, "it was cancelled");
+                if (h->pause_began && now > h->pause_began + h->order.max_pause)
+                        return failure_set(f, ETIME, "the pause budget of %llu ms is used up",
+                                           (unsigned long long)(h->order.max_pause / USEC_PER_MSEC));
+        }
+        if (!h->undoing && !h->retiring && h->destination.is_dead)
+                return destination_obituary(h, f);
+        if (!h->loaded && h->source.is_dead)
+                return failure_set(f, ESRCH, "the source (process %d) has exited", h->source.process.pid);
+        if (now >= h->deadline)
+                return failure_set(f, ETIMEDOUT, "its deadline has passed");
+        return 0;
+}
+
+int wait_look(struct handoff *h, struct failure *f)
+{
+        int r = take_news(h, f);
+
+        return r < 0 ? r : judge_news(h, f);
+}
+
+static void sleep_until_news(struct handoff *h)
+{
+        struct destination *d = &h->destination;
+        struct pollfd fds[N_POLL] = {
+                [POLL_SIGNAL] = {.fd = tracee_signal_fd()},
+                [POLL_CPRD] = {.fd = h->cprd},
+                /* Once dead a pidfd stays readable. */
+                [POLL_SOURCE] = {.fd = h->source.is_dead ? -1 : h->source.process.pidfd},
+                [POLL_DESTINATION] = {.fd = d->is_dead ? -1 : d->process.pidfd},
+                [POLL_SOURCE_QMP] = {.fd = h->source.qmp ? qmp_fd(h->source.qmp) : -1},
+                [POLL_DESTINATION_QMP] = {.fd = d->qmp ? qmp_fd(d->qmp) : -1},
+        };
+        uint64_t now = now_usec(), until = h->deadline;
+        struct timespec left;
+
+        if (h->pause_began && !h->committed && !h->undoing && h->pause_began + h->order.max_pause < until)
+                until = h->pause_began + h->order.max_pause + 1;
+        if (h->cprd < 0 && h->cprd_retry < until)
+                until = h->cprd_retry;
+        if (until < now)
+                until = now;
+        for (size_t i = 0; i < N_POLL; i++)
+                fds[i].events = POLLIN;
+        left.tv_sec = (time_t)((until - now) / USEC_PER_SEC);
+        left.tv_nsec = (long)((until - now) % USEC_PER_SEC * NSEC_PER_USEC);
+        ppoll(fds, N_POLL, &left, NULL);
+}
+
+int wait_until(struct handoff *h, int (*ready)(struct handoff *h, void *userdata), void *userdata,
+               struct failure *f)
+{
+        for (;;) {
+                int r = take_news(h, f);
+
+                if (r >= 0)
+                        r = ready(h, userdata);
+                if (r == 0)
+                        r = judge_news(h, f);
+                if (r != 0)
+                        return r;
+                sleep_until_news(h);
+        }
+}
+
+/* A destination that dies takes its QMP connection with it: then its last words say more than the
+ * connection's end. */
+static int explain(struct handoff *h, struct qmp *q, int r, struct failure *f)
+{
+        struct pollfd poller = {.fd = h->destination.process.pidfd, .events = POLLIN};
+
+        if (r < 0 && q == h->destination.qmp && qmp_error(q) && poll(&poller, 1, 1000) > 0)
+                return destination_obituary(h, f);
+        return r;
+}
+
+struct qmp_wait {
+        struct qmp *qmp;
+        struct failure *f;
+        json_object **ret;
+        const char *name;
+        uint64_t after;
+        uint64_t *ret_usec;
+};
+
+static int has_reply(struct handoff *h, void *userdata)
+{
+        struct qmp_wait *w = userdata;
+
+        return qmp_reply(w->qmp, w->ret, w->f);
+}
+
+int wait_qmp(struct handoff *h, struct qmp *q, const char *command, json_object *arguments,
+             json_object **ret_result, struct failure *f)
+{
+        return wait_qmp_fd(h, q, command, arguments, -EBADF, ret_result, f);
+}
+
+int wait_qmp_fd(struct handoff *h, struct qmp *q, const char *command, json_object *arguments, int pass_fd,
+                json_object **ret_result, struct failure *f)
+{
+        qmp_send(q, command, arguments, pass_fd); /* if it fails, so will the wait */
+        return wait_reply(h, q, command, ret_result, f);
+}
+
+int wait_reply(struct handoff *h, struct qmp *q, const char *command, json_object **ret_result,
+               struct failure *f)
+{
+        struct failure inner = {};
+        struct qmp_wait w = {.qmp = q, .f = &inner, .ret = ret_result};
+        int r = wait_until(h, has_reply, &w, &inner);
+
+        if (r < 0 && qmp_error(q))
+                r = explain(h, q, r, f);
+        if (r < 0)
+                return failure_set(f, r, "QMP %s: %s", command, inner.what[0] ? inner.what : strerror(-r));
+        return r;
+}
+
+static int closed(struct handoff *h, struct qmp_wait *w)
+{
+        int r = qmp_error(w->qmp);
+
+        if (r == 0)
+                return 0;
+        r = explain(h, w->qmp, r, w->f);
+        return failure_set(w->f, r, "the QMP connection has ended: %s", strerror(-r));
+}
+
+static int has_greeting(struct handoff *h, void *userdata)
+{
+        struct qmp_wait *w = userdata;
+
+        if (qmp_greeting(w->qmp))
+                return 1;
+        return closed(h, w);
+}
+
+int wait_greeting(struct handoff *h, struct qmp *q, struct failure *f)
+{
+        struct qmp_wait w = {.qmp = q, .f = f};
+        int r = wait_until(h, has_greeting, &w, f);
+
+        return r < 0 ? r : wait_qmp(h, q, "qmp_capabilities", NULL, NULL, f);
+}
+
+static int has_event(struct handoff *h, void *userdata)
+{
+        struct qmp_wait *w = userdata;
+        json_object *event = qmp_event(w->qmp, w->name, w->after, NULL);
+
+        if (!event)
+                return qmp_error(w->qmp)
+                               ? failure_set(w->f, qmp_error(w->qmp), "it closed the QMP connection")
+                               : 0;
+        if (w->ret_usec)
+                *w->ret_usec = qmp_event_usec(event);
+        return 1;
+}
+
+int wait_event(struct handoff *h, struct qmp *q, const char *name, uint64_t after, uint64_t *ret_usec,
+               struct failure *f)
+{
+        struct qmp_wait w = {.qmp = q, .f = f, .name = name, .after = after, .ret_usec = ret_usec};
+
+        return wait_until(h, has_event, &w, f);
+}
