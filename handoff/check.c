@@ -226,6 +226,8 @@ static int count_unknown(struct handoff *h, const char *container, json_object *
 
         if (r < 0)
                 return r;
+        if (!json_object_is_type(list, json_type_array))
+                return failure_set(f, EBADMSG, "QMP qom-list: %s has no list of children", container);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 json_object *o = json_object_array_get_idx(list, i);
                 const char *name = json_str(o, "name") ?: "";

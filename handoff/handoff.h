@@ -152,6 +152,10 @@ int wait_qmp_fd(struct handoff *h, struct qmp *q, const char *command, json_obje
 /* The reply to what was sent before; @command is its name in a failure. */
 int wait_reply(struct handoff *h, struct qmp *q, const char *command, json_object **ret_result,
                struct failure *f);
+/* The answers to two batches (qmp.h), asked at the same time; either may be of none. That QEMU answers one of them
+ * with an error is no failure. */
+int wait_answers(struct handoff *h, struct qmp_question *to_source, size_t n_to_source,
+                 struct qmp_question *to_destination, size_t n_to_destination, struct failure *f);
 /* The greeting, and the end of capabilities negotiation. */
 int wait_greeting(struct handoff *h, struct qmp *q, struct failure *f);
 /* An event named @name (that came after event number @after, 0: any). Its time stamp is in *ret_usec if asked

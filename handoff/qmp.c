@@ -7,10 +7,12 @@
 #include <sys/un.h>
 
 /* A QEMU whose guest has taken it over may send anything: what we keep of that has bounds. */
-#define LINE_MAX_SIZE  (1U << 20)  /* query-qmp-schema answers 300 kB */
-#define EVENT_MAX_SIZE (16U << 10) /* the longest that QEMU knows are some 100 bytes */
-#define EVENTS_MAX     128
-#define READ_MAX       (1U << 20) /* at a time; the rest is there when we look again */
+#define LINE_MAX_SIZE (1U << 20)  /* query-qmp-schema answers 300 kB */
+#define VALUES_MAX    (64U << 10) /* of a line: json-c makes a hundred bytes and more of each */
+#define NAME_MAX_SIZE 64 /* of an event, and of the status it tells; QEMU's longest are half as long */
+#define EVENTS_MAX    128
+#define READ_MAX      (1U << 20) /* at a time; the rest is there when we look again */
+#define IN_FLIGHT_MAX 8          /* questions; QEMU reads byte by byte, and waits for room to answer */
 
 struct qmp {
         int fd;
@@ -18,9 +20,13 @@ struct qmp {
         char *buffer;
         size_t size, room;
         json_object *greeting;
-        json_object *reply; /* to command number `sent` */
+        json_object *reply; /* to command number `wanted` */
         /* Commands have no ids: they are answered in their order, and QEMU reads byte by byte. */
-        uint64_t sent, answered;
+        uint64_t sent, answered, wanted;
+        struct qmp_question *questions; /* of the batch under way; the caller's */
+        size_t n_questions, n_asked, n_replied;
+        uint64_t first_asked; /* number of the command that asked the first */
+        bool (*allows)(const char *command, json_object *arguments);
         json_object *events[EVENTS_MAX]; /* a ring: event number n (from 1) is at (n - 1) % EVENTS_MAX */
         uint64_t n_events;
 };
@@ -100,40 +106,96 @@ static int qmp_fail(struct qmp *q, int error)
         return q->error = error;
 }
 
+/* Of an event, which may be of any size, only what we ever look at. */
+static json_object *event_essence(json_object *event)
+{
+        json_object *o = json_object_new_object(), *stamp = json_object_new_object(),
+                    *data = json_object_new_object();
+        json_object *source = json_obj(event, "timestamp");
+        const char *status = json_str(json_obj(event, "data"), "status");
+
+        json_add_str(o, "event", json_str(event, "event"));
+        json_add_int(stamp, "seconds", json_int(source, "seconds", 0));
+        json_add_int(stamp, "microseconds", json_int(source, "microseconds", 0));
+        json_add(o, "timestamp", stamp);
+        if (status && strlen(status) < NAME_MAX_SIZE)
+                json_add_str(data, "status", status);
+        json_add(o, "data", data);
+        return o;
+}
+
 static void keep_event(struct qmp *q, json_object *event)
 {
         json_object **place = &q->events[q->n_events++ % EVENTS_MAX];
 
         json_object_put(*place);
-        *place = json_object_get(event);
+        *place = event_essence(event);
+}
+
+/* Of a reply that is an error: what QEMU says of it. */
+static const char *error_description(json_object *reply)
+{
+        return json_str(json_obj(reply, "error"), "desc") ?: "an error that has no description";
+}
+
+static void take_answer(struct qmp *q, json_object *reply)
+{
+        struct qmp_question *question = &q->questions[q->n_replied++];
+        json_object *value;
+
+        if (!json_object_object_get_ex(reply, "return", &value))
+                question->error = strdup(error_description(reply));
+        else
+                question->reply = json_object_get(value);
 }
 
 /* Nobody waits any more for the reply to an earlier command. */
 static void take_reply(struct qmp *q, json_object *o)
 {
-        if (++q->answered != q->sent)
+        q->answered++;
+        if (q->questions && q->answered >= q->first_asked && q->n_replied < q->n_asked)
+                return take_answer(q, o);
+        if (q->answered != q->wanted)
                 return;
         json_object_put(q->reply);
         q->reply = json_object_get(o);
 }
 
-static int take_line(struct qmp *q, const char *line)
+static int take_object(struct qmp *q, json_object *o)
 {
-        _cleanup_json_ json_object *o = json_tokener_parse(line);
-
         if (!json_object_is_type(o, json_type_object))
                 return -EBADMSG;
         if (json_obj(o, "QMP")) {
                 json_object_put(q->greeting);
-                q->greeting = TAKE_PTR(o);
+                q->greeting = json_object_get(o);
         } else if (json_str(o, "event")) {
-                if (strlen(line) > EVENT_MAX_SIZE)
+                if (strlen(json_str(o, "event")) >= NAME_MAX_SIZE)
                         return -EBADMSG;
                 keep_event(q, o);
         } else if (json_object_object_get_ex(o, "return", NULL) || json_obj(o, "error")) {
                 take_reply(q, o);
         }
         return 0;
+}
+
+/* How many values it can have at most. */
+static size_t count_values(const char *line)
+{
+        size_t n = 0;
+
+        for (; (line = strpbrk(line, ",[{")); line++)
+                n++;
+        return n;
+}
+
+static int take_line(struct qmp *q, const char *line)
+{
+        _cleanup_json_ json_object *o = NULL;
+
+        if (count_values(line) > VALUES_MAX)
+                return -EBADMSG;
+        o = json_tokener_parse(line);
+        return take_object(q, o);
 }
 
 static int take_lines(struct qmp *q)
@@ -199,8 +261,8 @@ static int send_text(struct qmp *q, const char *text, size_t size, int pass_fd)
         return n == (ssize_t)size ? 0 : qmp_fail(q, n < 0 ? (int)n : -EPIPE);
 }
 
-/* The line's end is no part of a command: QEMU obeys at the closing brace. */
-int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd)
+/* The line's end is no part of a command: QEMU obeys at the closing brace. Takes @arguments over. */
+static int send_command(struct qmp *q, const char *command, json_object *arguments, int pass_fd)
 {
         _cleanup_json_ json_object *o = json_object_new_object();
         const char *text;
@@ -210,16 +272,49 @@ int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pas
         if (arguments)
                 json_add(o, "arguments", arguments);
         q->sent++;
-        json_object_put(TAKE_PTR(q->reply));
         text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
                                                  &size);
         return q->error ? q->error : send_text(q, text, size, pass_fd);
 }
 
+void qmp_restrict(struct qmp *q, bool (*allows)(const char *command, json_object *arguments))
+{
+        q->allows = allows;
+}
+
+static bool is_allowed(const struct qmp *q, const char *command, json_object *arguments)
+{
+        return !q->allows || q->allows(command, arguments);
+}
+
+#define NOT_ALLOWED "cprd does not send this command to a source"
+
+/* As if QEMU had refused it. */
+static int refuse_command(struct qmp *q, json_object *arguments)
+{
+        json_object *error = json_object_new_object();
+
+        json_object_put(arguments);
+        json_add_str(error, "desc", NOT_ALLOWED);
+        q->reply = json_object_new_object();
+        json_add(q->reply, "error", error);
+        return -EPERM;
+}
+
+int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd)
+{
+        q->questions = NULL;
+        json_object_put(TAKE_PTR(q->reply));
+        q->wanted = 0;
+        if (!is_allowed(q, command, arguments))
+                return refuse_command(q, arguments);
+        q->wanted = q->sent + 1;
+        return send_command(q, command, arguments, pass_fd);
+}
+
 int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
 {
         json_object *value;
-        const char *description;
 
         if (!q->reply)
                 return q->error ? failure_set(f, q->error, "the QMP connection has ended: %s",
@@ -231,11 +326,71 @@ int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
                 json_object_put(TAKE_PTR(q->reply));
                 return 1;
         }
-        description = json_str(json_obj(q->reply, "error"), "desc");
-        failure_set(f, EREMOTEIO, "QEMU says: %s", description ?: "an error that has no description");
+        failure_set(f, EREMOTEIO, "%s%s", q->wanted ? "QEMU says: " : "", error_description(q->reply));
         json_object_put(TAKE_PTR(q->reply));
         return -EREMOTEIO;
 }
+
+/* ---- batches ---- */
+
+void qmp_question_done(struct qmp_question *question)
+{
+        json_object_put(question->arguments);
+        json_object_put(question->reply);
+        free(question->error);
+        *question = (struct qmp_question){};
+}
+
+void qmp_ask(struct qmp *q, struct qmp_question *questions, size_t n)
+{
+        json_object_put(TAKE_PTR(q->reply));
+        q->wanted = 0;
+        q->questions = questions;
+        q->n_questions = n;
+        q->n_asked = q->n_replied = 0;
+        q->first_asked = q->sent + 1;
+}
+
+/* Those that may not be asked are answered here; in their turn, for the others are counted. */
+static int ask_next(struct qmp *q)
+{
+        struct qmp_question *next = &q->questions[q->n_asked];
+
+        if (is_allowed(q, next->command, next->arguments)) {
+                q->n_asked++;
+                return send_command(q, next->command, TAKE_PTR(next->arguments), -EBADF);
+        }
+        if (q->n_replied < q->n_asked)
+                return -EAGAIN;
+        next->error = strdup(NOT_ALLOWED);
+        q->n_asked++;
+        q->n_replied++;
+        return 0;
+}
+
+int qmp_answers(struct qmp *q, struct failure *f)
+{
+        int r = 0;
+
+        if (!q->questions)
+                return failure_set(f, ECANCELED, "another question has been asked");
+        while (r >= 0 && q->n_asked < q->n_questions && q->n_asked - q->n_replied < IN_FLIGHT_MAX)
+                r = ask_next(q);
+        if (q->n_replied == q->n_questions) {
+                q->questions = NULL;
+                return 1;
+        }
+        if (q->error)
+                return failure_set(f, q->error, "the QMP connection has ended: %s", strerror(-q->error));
+        return 0;
+}
+
+void qmp_forget(struct qmp *q)
+{
+        q->questions = NULL;
+}
+
+/* ---- events ---- */
 
 json_object *qmp_event(struct qmp *q, const char *name, uint64_t after, uint64_t *ret_number)
 {

@@ -39,13 +39,35 @@ json_object *qmp_greeting(struct qmp *q);
 /* Sends a command. Takes the reference of @arguments (may be NULL). The replies to those that were sent
  * before are dropped when they come. @pass_fd stays the caller's (-EBADF: none); only `getfd` takes one. */
 int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd);
+/* Only what @allows says is sent from now on; any other command fails as if QEMU had refused it. */
+void qmp_restrict(struct qmp *q, bool (*allows)(const char *command, json_object *arguments));
 /* The reply to the last command. Returns 1 with its `return` in *ret (the caller's); 0: not yet; or a
  * negative errno with QEMU's words in @f (EREMOTEIO: an `error` reply). */
 int qmp_reply(struct qmp *q, json_object **ret, struct failure *f);
 
+/*
+ * A batch: questions that are asked one behind the other, without waiting for each reply, some of them on the
+ * way at any time. A new command ends a batch, and its late replies are dropped.
+ */
+struct qmp_question {
+        const char *command;    /* borrowed */
+        json_object *arguments; /* owned, until it has been asked; may be NULL */
+        json_object *reply;     /* owned: the `return`, of whatever type; NULL: an error, or none yet */
+        char *error;            /* owned: QEMU's words; NULL: no error, or none yet */
+};
+
+void qmp_question_done(struct qmp_question *question);
+/* Begins with @n questions, which stay the caller's and have to stay where they are until qmp_answers() says
+ * that they are answered, or qmp_forget(). */
+void qmp_ask(struct qmp *q, struct qmp_question *questions, size_t n);
+/* Sends what may be sent by now. Returns 1: all are answered; 0: not yet; or the connection's errno. Call it
+ * after each qmp_read(). */
+int qmp_answers(struct qmp *q, struct failure *f);
+void qmp_forget(struct qmp *q);
+
 /* The last event of that name that has come since @after (0: ever), or NULL; borrowed. Its arrival is counted
  * from 1 in *ret_number, if asked for. Events are kept to the end of the connection, up to a bound; older
- * ones go first. */
+ * ones go first. Of an event its name, its time and its status are kept. */
 json_object *qmp_event(struct qmp *q, const char *name, uint64_t after, uint64_t *ret_number);
 /* How many events have come. */
 uint64_t qmp_event_count(const struct qmp *q);

@@ -2,6 +2,7 @@
 #include "handoff/source.h"
 
 #include "common/log.h"
+#include "handoff/commands.h"
 #include "handoff/destination.h"
 #include "handoff/listeners.h"
 #include "proto/handoff.h"
@@ -112,6 +113,7 @@ int source_connect(struct handoff *h, struct failure *f)
 
         if (r < 0)
                 return r;
+        qmp_restrict(s->qmp, command_is_allowed);
         peer = qmp_peer_pid(s->qmp);
         if (peer != s->process.pid) {
                 failure_set(f, EINVAL, "the QMP socket %s belongs to process %d, not to %d", h->order.qmp,

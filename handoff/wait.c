@@ -162,6 +162,44 @@ int wait_reply(struct handoff *h, struct qmp *q, const char *command, json_objec
         return r;
 }
 
+struct batch_wait {
+        struct qmp *qmp[2]; /* NULL: it is answered */
+        struct failure *f;
+};
+
+static int has_answers(struct handoff *h, void *userdata)
+{
+        struct batch_wait *w = userdata;
+
+        for (size_t i = 0; i < ELEMENTSOF(w->qmp); i++) {
+                int r = w->qmp[i] ? qmp_answers(w->qmp[i], w->f) : 0;
+
+                if (r < 0)
+                        return explain(h, w->qmp[i], r, w->f);
+                if (r > 0)
+                        w->qmp[i] = NULL;
+        }
+        return !w->qmp[0] && !w->qmp[1];
+}
+
+int wait_answers(struct handoff *h, struct qmp_question *to_source, size_t n_to_source,
+                 struct qmp_question *to_destination, size_t n_to_destination, struct failure *f)
+{
+        struct batch_wait w = {
+                {n_to_source ? h->source.qmp : NULL, n_to_destination ? h->destination.qmp : NULL}, f};
+        int r;
+
+        if (w.qmp[0])
+                qmp_ask(w.qmp[0], to_source, n_to_source);
+        if (w.qmp[1])
+                qmp_ask(w.qmp[1], to_destination, n_to_destination);
+        r = wait_until(h, has_answers, &w, f);
+        for (size_t i = 0; i < ELEMENTSOF(w.qmp); i++)
+                if (w.qmp[i])
+                        qmp_forget(w.qmp[i]);
+        return r;
+}
+
 static int closed(struct handoff *h, struct qmp_wait *w)
 {
         int r = qmp_error(w->qmp);

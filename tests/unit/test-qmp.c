@@ -30,8 +30,18 @@ static void peer_done(struct peer *p)
 
 static int say(struct peer *p, const char *text)
 {
-        EXPECT(send_with_fd(p->fd, text, strlen(text), -EBADF, 0) == (ssize_t)strlen(text));
-        return qmp_read(p->qmp);
+        size_t left = strlen(text);
+        int r = 0;
+
+        while (left && r >= 0) { /* a socket takes so much at a time */
+                size_t part = left < 32768 ? left : 32768;
+
+                EXPECT(send_with_fd(p->fd, text, part, -EBADF, 0) == (ssize_t)part);
+                text += part;
+                left -= part;
+                r = qmp_read(p->qmp);
+        }
+        return r;
 }
 
 static void expect_heard(struct peer *p, const char *expected)
@@ -106,6 +116,134 @@ static void events_are_kept(void)
         EXPECT(!qmp_migration_status(p.qmp, 3));
 }
 
+static int ask(struct peer *p, struct qmp_question *questions, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                questions[i] = (struct qmp_question){.command = i % 2 ? "qom-get" : "qom-list"};
+        qmp_ask(p->qmp, questions, n);
+        return qmp_answers(p->qmp, NULL);
+}
+
+static void done_asking(struct qmp_question *questions, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                qmp_question_done(&questions[i]);
+}
+
+static size_t count_heard(struct peer *p)
+{
+        char text[4096] = "";
+        size_t n = 0;
+
+        if (recv(p->fd, text, sizeof(text) - 1, MSG_DONTWAIT) > 0)
+                for (const char *at = text; (at = strstr(at, "execute")); at++)
+                        n++;
+        return n;
+}
+
+static void a_batch_is_pipelined(void)
+{
+        _cleanup_(peer_done) struct peer p = connect_peer();
+        struct qmp_question questions[20];
+        size_t heard = 0;
+        char text[64];
+
+        EXPECT_INT(ask(&p, questions, ELEMENTSOF(questions)), 0);
+        for (size_t i = 0; i < ELEMENTSOF(questions); i++) {
+                heard += count_heard(&p);
+                EXPECT(heard > i && heard <= i + 8);
+                snprintf(text, sizeof(text),
+                         i == 7 ? "{\"error\": {\"desc\": \"%zu\"}}\r\n" : "{\"return\": %zu}\r\n", i);
+                EXPECT_INT(say(&p, text), 0);
+                EXPECT_INT(qmp_answers(p.qmp, NULL), i + 1 == ELEMENTSOF(questions));
+        }
+        EXPECT_STR(questions[7].error, "7");
+        EXPECT(!questions[7].reply);
+        EXPECT_INT(json_object_get_int(questions[19].reply), 19);
+        done_asking(questions, ELEMENTSOF(questions));
+}
+
+static void a_command_ends_a_batch(void)
+{
+        _cleanup_(peer_done) struct peer p = connect_peer();
+        _cleanup_json_ json_object *result = NULL;
+        struct qmp_question questions[2];
+
+        EXPECT_INT(ask(&p, questions, 2), 0);
+        qmp_send(p.qmp, "query-status", NULL, -EBADF);
+        EXPECT_INT(qmp_answers(p.qmp, NULL), -ECANCELED);
+        EXPECT_INT(say(&p, "{\"return\": 1}\r\n{\"return\": 2}\r\n{\"return\": {\"a\": 3}}\r\n"), 0);
+        EXPECT_INT(qmp_reply(p.qmp, &result, NULL), 1);
+        EXPECT_INT(json_int(result, "a", 0), 3);
+        EXPECT(!questions[0].reply);
+        done_asking(questions, 2);
+}
+
+static bool no_lists(const char *command, json_object *arguments)
+{
+        return !STREQ(command, "qom-list");
+}
+
+static void what_is_not_allowed_is_not_sent(void)
+{
+        _cleanup_(peer_done) struct peer p = connect_peer();
+        struct qmp_question questions[2];
+        struct failure f = {};
+
+        qmp_restrict(p.qmp, no_lists);
+        EXPECT_INT(qmp_send(p.qmp, "qom-list", qmp_arguments("path", "/", NULL), -EBADF), -EPERM);
+        EXPECT_INT(qmp_reply(p.qmp, NULL, &f), -EREMOTEIO);
+        EXPECT_STR(f.what, "cprd does not send this command to a source");
+        EXPECT_INT(ask(&p, questions, 2), 0);
+        expect_heard(&p, "{\"execute\":\"qom-get\"}");
+        EXPECT_INT(say(&p, "{\"return\": 5}\r\n"), 0);
+        EXPECT_INT(qmp_answers(p.qmp, NULL), 1);
+        EXPECT(questions[0].error && !questions[1].error);
+        EXPECT_INT(json_object_get_int(questions[1].reply), 5);
+        done_asking(questions, 2);
+}
+
+/* Of any type whatever, without harm. */
+static void replies_of_every_type(void)
+{
+        static const char *const values[] = {"null", "1", "-1.5", "true", "\"x\"", "[]", "{}"};
+
+        for (size_t i = 0; i < ELEMENTSOF(values); i++) {
+                _cleanup_(peer_done) struct peer p = connect_peer();
+                _cleanup_json_ json_object *result = NULL;
+                char text[64];
+
+                snprintf(text, sizeof(text), "{\"return\": %s}\r\n", values[i]);
+                qmp_send(p.qmp, "query-status", NULL, -EBADF);
+                EXPECT_INT(say(&p, text), 0);
+                EXPECT_INT(qmp_reply(p.qmp, &result, NULL), 1);
+                EXPECT(!json_flag(result, "running") && !json_arr(result, "x"));
+        }
+}
+
+/* A QEMU that its guest has taken over must not fill our memory. */
+static void floods_are_bounded(void)
+{
+        _cleanup_(peer_done) struct peer p = connect_peer(), q = connect_peer();
+        static char text[256 << 10];
+        size_t n = (size_t)sprintf(text, "{\"event\": \"A\", \"data\": {\"status\": \"x\", \"more\": [");
+        int sent = 0;
+
+        memset(text + n, ' ', 50000);
+        strcpy(text + n + 50000, "]}}\r\n");
+        for (int i = 0; i < 300; i++)
+                sent += say(&p, text) == 0;
+        EXPECT_INT(sent, 300);
+        EXPECT_INT(qmp_event_count(p.qmp), 300);
+        EXPECT_STR(
+                json_object_to_json_string_ext(qmp_event(p.qmp, "A", 0, NULL), JSON_C_TO_STRING_PLAIN),
+                "{\"event\":\"A\",\"timestamp\":{\"seconds\":0,\"microseconds\":0},\"data\":{\"status\":\"x\"}}");
+        n = (size_t)sprintf(text, "{\"return\": [");
+        memset(text + n, ',', 70000);
+        strcpy(text + n + 70000, "1]}\r\n");
+        EXPECT_INT(say(&q, text), -EBADMSG);
+}
+
 static void what_ends_a_connection(void)
 {
         static const struct {
@@ -138,6 +276,11 @@ int main(void)
         TEST(replies_come_in_order);
         TEST(late_replies_are_dropped);
         TEST(events_are_kept);
+        TEST(a_batch_is_pipelined);
+        TEST(a_command_ends_a_batch);
+        TEST(what_is_not_allowed_is_not_sent);
+        TEST(replies_of_every_type);
+        TEST(floods_are_bounded);
         TEST(what_ends_a_connection);
         return 0;
 }
