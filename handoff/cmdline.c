@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/cmdline.h"
 
+#include "handoff/making.h"
+#include "handoff/options.h"
 #include "handoff/optstr.h"
-
-#include <strings.h>
 
 #define ID "command-line"
 
@@ -26,28 +26,11 @@ void cmdline_facts_done(struct cmdline_facts *facts)
         *facts = (struct cmdline_facts){};
 }
 
-/* Takes @word over. */
-static void add_word(struct cmdline *c, char *word)
-{
-        char **argv = word ? realloc(c->argv, (c->n + 2) * sizeof(*argv)) : NULL;
-
-        if (!argv)
-                abort();
-        c->argv = argv;
-        argv[c->n++] = word;
-        argv[c->n] = NULL;
-}
-
 static void add(struct cmdline *c, const char *word)
 {
-        add_word(c, strdup(word));
-}
-
-static void add_option(struct cmdline *c, const char *option, const char *value)
-{
-        add(c, option);
-        if (value)
-                add(c, value);
+        c->argv = mem_resize(c->argv, (c->n + 2) * sizeof(*c->argv));
+        c->argv[c->n++] = text_copy(word);
+        c->argv[c->n] = NULL;
 }
 
 int cmdline_parse(const char *data, size_t size, struct cmdline *ret, struct failure *f)
@@ -62,174 +45,126 @@ int cmdline_parse(const char *data, size_t size, struct cmdline *ret, struct fai
         return 0;
 }
 
-/* One transformation under way. */
-struct making {
-        const struct cmdline_plan *plan;
-        struct cmdline out;
-        struct cmdline_facts *facts;
-        struct findings *fs;
-        const char *option;    /* as written, e.g. "-device" */
-        const char *value;     /* NULL: it takes none */
-        bool machine_is_named; /* some -machine named the type */
-        size_t n_made;         /* chardevs made here */
-};
-
-static void keep(struct making *m)
+void making_add(struct making *m, const char *option, const char *value)
 {
-        add_option(&m->out, m->option, m->value);
+        add(&m->out, option);
+        if (value)
+                add(&m->out, value);
 }
 
-static void refuse(struct making *m, const char *why, const char *remedy)
+void making_keep(struct making *m)
+{
+        making_add(m, m->option, m->value);
+}
+
+void making_refuse(struct making *m, const char *why, const char *remedy)
 {
         finding_block(m->fs, ID, remedy, "%s%s%s: %s", m->option, m->value ? " " : "", m->value ?: "", why);
-        keep(m);
+        making_keep(m);
 }
+
+void making_warn(struct making *m, const char *what, const char *remedy)
+{
+        finding_warn(m->fs, ID, remedy, "%s%s%s: %s", m->option, m->value ? " " : "", m->value ?: "", what);
+}
+
+/* ---- the process ---- */
 
 static void drop(struct making *m) {}
 
 static void refuse_port(struct making *m)
 {
         if (m->value && STREQ(m->value, "none"))
-                keep(m);
-        else
-                refuse(m, "two QEMUs cannot listen on one port",
-                       "start the VM without it, or with a unix socket");
+                return making_keep(m);
+        making_refuse(m, "two QEMUs cannot listen on one port",
+                      "start the VM without it, or with a unix socket");
 }
 
 static void refuse_config(struct making *m)
 {
-        refuse(m, "it configures the machine from outside the command line",
-               "name the devices on the command line");
+        making_refuse(m, "it configures the machine from outside the command line",
+                      "name the devices on the command line");
 }
 
-static void refuse_state(struct making *m)
+static void refuse_snapshot(struct making *m)
 {
-        refuse(m, "its state belongs to one process and cannot be handed on", "start the VM without it");
+        making_refuse(m, "what the guest wrote is in files of the source's own that have no name",
+                      "give each drive an overlay with a name (qemu-img create -b)");
+}
+
+static void refuse_fd(struct making *m)
+{
+        making_refuse(m, "its fd is one of the source's that cprd does not hand on",
+                      "let QEMU open the file by its path");
+}
+
+static void refuse_qtest(struct making *m)
+{
+        making_refuse(m, "a test drives this machine, which would lose it", "start the VM without it");
 }
 
 static void refuse_pidfile(struct making *m)
 {
-        refuse(m, "QEMU locks its pidfile, and removes it when it exits",
-               "start the VM without it; `cprctl show` tells the pid");
+        making_refuse(
+                m,
+                "the destination could not lock it while the source runs, and it would be removed when the "
+                "source exits",
+                "start the VM without it; `cprctl show` tells the pid");
 }
 
-/* A listener at @path for the destination. Returns its fd number, or -1: too many. */
-static int add_listener(struct making *m, const char *path)
+/* The destination starts as what the source has become by these: after a chroot it has that root already. Its
+ * parent is cprd-handoff, which exits soon. */
+static void take_run_with(struct making *m)
 {
-        struct listener *l = &m->facts->listeners[m->facts->n_listeners];
+        _cleanup_free_ char *root = optstr_get(m->value, "chroot"), *rest = optstr_without(m->value, "user");
 
-        if (m->facts->n_listeners == LISTENERS_MAX || path[0] != '/')
-                return -1;
-        *l = (struct listener){
-                .path = strdup(path),
-                .fd_number = m->plan->first_listener_fd + (int)m->facts->n_listeners,
-                .fd = -EBADF,
-        };
-        m->facts->n_listeners++;
-        return l->fd_number;
+        if (root)
+                return making_refuse(m, "the destination's files are not below that directory any more",
+                                     "let the service manager set the root");
+        if (optstr_is_on(m->value, "exit-with-parent"))
+                return making_refuse(m, "the destination has another parent, and would exit with that",
+                                     "start the VM without exit-with-parent=on");
+        if (*rest)
+                making_add(m, m->option, rest);
 }
 
-/* "socket,id=…,path=…,server=on,wait=off": the destination gets the listening socket as an fd. */
-static void take_server_socket(struct making *m, const char *option, const char *chardev)
+/* "PATH" of -D, or file=PATH of -trace: QEMU has no way to append to it, and empties it. A name with %d in it
+ * becomes one of the process's own. */
+static void take_log(struct making *m)
 {
-        _cleanup_free_ char *path = optstr_get(chardev, "path"), *fd = optstr_get(chardev, "fd");
-        _cleanup_free_ char *without = optstr_without(chardev, "path"), *with = NULL;
-        char number[16];
-        int n;
+        bool is_trace = STREQ(m->option, "-trace");
+        _cleanup_free_ char *path = is_trace ? optstr_get(m->value, "file") : text_copy(m->value);
+        _cleanup_free_ char *rest = is_trace ? optstr_without(m->value, "file") : NULL;
 
-        if (!path && fd && m->plan->socket_path(m->plan->userdata, atoi(fd), &path) < 0)
-                return refuse(m, "its fd is not a listening unix socket with a path",
-                              "give the socket by its path");
-        n = path && !optstr_is_on(chardev, "abstract") ? add_listener(m, path) : -1;
-        if (n < 0)
-                return refuse(m, "only unix sockets with an absolute path can be handed on",
-                              "give it such a path");
-        snprintf(number, sizeof(number), "%d", n);
-        with = optstr_with(without, "fd", number);
-        add_option(&m->out, option, with);
+        if (!path || strstr(path, "%d"))
+                return making_keep(m);
+        making_warn(m,
+                    "the destination would empty this file, and writes its log to its standard error instead",
+                    "write %d in the name: each QEMU has a file of its own then");
+        if (rest && *rest)
+                making_add(m, m->option, rest);
 }
 
-static void take_chardev_value(struct making *m, const char *chardev)
+static void take_icount(struct making *m)
 {
-        _cleanup_free_ char *backend = optstr_first(chardev, "backend"), *appending = NULL;
-        bool is_server = optstr_is_on(chardev, "server");
+        _cleanup_free_ char *replay = optstr_get(m->value, "rr");
 
-        if (!backend)
-                return refuse(m, "it names no backend", "see -chardev help");
-        if (STREQ(backend, "socket") && is_server && !strstr(chardev, "host="))
-                return take_server_socket(m, "-chardev", chardev);
-        if (STREQ(backend, "file")) {
-                /* Or the destination would empty it. */
-                appending = optstr_with(chardev, "append", "on");
-                return add_option(&m->out, "-chardev", appending);
-        }
-        if (STREQ(backend, "socket") || STREQ(backend, "udp") || STREQ(backend, "websocket"))
-                return refuse(m, "two QEMUs cannot have this connection or port at once",
-                              "use a listening unix socket (path=…,server=on,wait=off)");
-        if (STREQ(backend, "pty"))
-                finding_warn(m->fs, ID, "use a listening unix socket",
-                             "%s %s: the destination gets another pty", m->option, m->value);
-        add_option(&m->out, "-chardev", chardev);
+        if (replay)
+                return making_refuse(m, "a recording belongs to one process", "start the VM without rr=");
+        making_keep(m);
 }
 
-static void take_chardev(struct making *m)
+/* -set GROUP.ID.KEY=VALUE changes an option that has been seen already, and maybe rewritten. */
+static void take_set(struct making *m)
 {
-        take_chardev_value(m, m->value);
+        const char *key = strrchr(m->value, '.');
+
+        if (strncmp(m->value, "device.", 7) == 0 && key && !strstr(key, "fd") && !strstr(key, "guest-cid"))
+                return making_keep(m);
+        making_refuse(m, "it changes what another option says", "say it in that option");
 }
 
-/* The old short forms: -qmp unix:PATH,server=on,wait=off and the like become a -chardev and a user of it. */
-static void take_short_chardev(struct making *m)
-{
-        static const char *const harmless[] = {"null", "none", "vc", "stdio", "mon:stdio", "pty"};
-        _cleanup_free_ char *chardev = NULL, *user = NULL;
-        char id[24];
-
-        for (size_t i = 0; i < ELEMENTSOF(harmless); i++)
-                if (STREQ(m->value, harmless[i]) || strncmp(m->value, "chardev:", 8) == 0)
-                        return keep(m);
-        snprintf(id, sizeof(id), "cprd-chr%zu", m->n_made++);
-        if (strncmp(m->value, "unix:", 5) == 0) {
-                if (asprintf(&chardev, "socket,id=%s,path=%s", id, m->value + 5) < 0)
-                        abort();
-        } else if (strncmp(m->value, "file:", 5) == 0) {
-                _cleanup_free_ char *file = NULL;
-
-                if (asprintf(&file, "file,id=%s", id) < 0)
-                        abort();
-                chardev = optstr_with(file, "path", m->value + 5);
-        } else
-                return refuse(m, "two QEMUs cannot have this connection at once",
-                              "use unix:PATH,server=on,wait=off");
-        take_chardev_value(m, chardev);
-        if (strstr(m->option, "-qmp") || strstr(m->option, "-monitor")) {
-                if (asprintf(&user, "chardev=%s,mode=%s%s", id,
-                             strstr(m->option, "-qmp") ? "control" : "readline",
-                             strstr(m->option, "pretty") ? ",pretty=on" : "") < 0)
-                        abort();
-                return add_option(&m->out, "-mon", user);
-        }
-        if (asprintf(&user, "chardev:%s", id) < 0)
-                abort();
-        add_option(&m->out, m->option, user);
-}
-
-static void take_netdev(struct making *m)
-{
-        _cleanup_free_ char *type = optstr_first(m->value, "type");
-
-        if (type && (STREQ(type, "none") || STREQ(type, "hubport") ||
-                     (STREQ(type, "user") && !strstr(m->value, "hostfwd") && !strstr(m->value, "guestfwd"))))
-                return keep(m);
-        refuse(m, "its host side cannot be opened by two QEMUs at once, and is not handed on by cprd",
-               "give the VM its network by other means than this backend, or wait for a cprd that hands it on");
-}
-
-static void take_display(struct making *m)
-{
-        if (STREQ(m->value, "none") || strncmp(m->value, "egl-headless", 12) == 0)
-                return keep(m);
-        refuse(m, "a window or a display server's port belongs to one process", "use -display none");
-}
+/* ---- the machine ---- */
 
 /* -machine and -M may come several times, and are merged by QEMU. */
 static void take_machine(struct making *m)
@@ -237,10 +172,10 @@ static void take_machine(struct making *m)
         _cleanup_free_ char *type = optstr_first(m->value, "type"), *pinned = NULL;
 
         if (!type)
-                return keep(m);
+                return making_keep(m);
         m->machine_is_named = true;
         pinned = optstr_with_first(m->value, "type", m->plan->machine);
-        add_option(&m->out, "-machine", pinned);
+        making_add(m, "-machine", pinned);
 }
 
 static void take_cpu(struct making *m)
@@ -249,93 +184,52 @@ static void take_cpu(struct making *m)
 
         free(m->facts->cpu);
         m->facts->cpu = TAKE_PTR(model);
-        keep(m);
+        making_keep(m);
 }
 
 static void note_device(struct making *m, const char *id)
 {
         if (!m->facts->ids)
-                m->facts->ids = json_object_new_object();
+                m->facts->ids = mem_check(json_object_new_object());
         if (id)
                 json_add_bool(m->facts->ids, id, true);
         else
                 m->facts->n_devices++;
 }
 
-static bool is_vsock(const char *driver)
+static void take_vsock(struct making *m)
 {
-        return driver && strncmp(driver, "vhost-vsock", 11) == 0;
-}
-
-static void take_json_device(struct making *m)
-{
-        _cleanup_json_ json_object *o = json_tokener_parse(m->value);
-        json_object *fd;
+        _cleanup_free_ char *fd = optstr_get(m->value, "vhostfd"), *cid = optstr_get(m->value, "guest-cid");
+        _cleanup_free_ char *changed = NULL;
         char number[16];
 
-        if (!json_object_is_type(o, json_type_object))
-                return refuse(m, "it is not a JSON object", "see -device help");
-        note_device(m, json_str(o, "id"));
-        if (!is_vsock(json_str(o, "driver")))
-                return keep(m);
-        m->facts->n_vsock++;
-        m->facts->cid = (uint64_t)json_int(o, "guest-cid", 0);
-        m->facts->vhostfd = -1;
-        if (json_object_object_get_ex(o, "vhostfd", &fd))
-                m->facts->vhostfd = json_object_get_int(fd);
-        snprintf(number, sizeof(number), "%d", m->plan->device_fd);
-        json_add_str(o, "vhostfd", number);
-        add_option(
-                &m->out, "-device",
-                json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-}
-
-static void take_device(struct making *m)
-{
-        _cleanup_free_ char *driver = NULL, *id = NULL, *fd = NULL, *cid = NULL, *changed = NULL;
-        char number[16];
-
-        if (m->value[0] == '{')
-                return take_json_device(m);
-        driver = optstr_first(m->value, "driver");
-        id = optstr_get(m->value, "id");
-        note_device(m, id);
-        if (!is_vsock(driver))
-                return keep(m);
-        fd = optstr_get(m->value, "vhostfd");
-        cid = optstr_get(m->value, "guest-cid");
         m->facts->n_vsock++;
         m->facts->vhostfd = fd ? atoi(fd) : -1;
         m->facts->cid = cid ? strtoull(cid, NULL, 0) : 0;
         snprintf(number, sizeof(number), "%d", m->plan->device_fd);
         changed = optstr_with(m->value, "vhostfd", number);
-        add_option(&m->out, "-device", changed);
+        making_add(m, "-device", changed);
 }
 
-/* These make a device of their own, without an id. */
-static void take_drive(struct making *m)
+static void take_device(struct making *m)
 {
-        _cleanup_free_ char *interface = optstr_get(m->value, "if");
+        _cleanup_free_ char *driver = optstr_first(m->value, "driver"), *id = optstr_get(m->value, "id");
+        _cleanup_free_ char *fd = optstr_get(m->value, "fd"), *vhostfd = optstr_get(m->value, "vhostfd");
 
-        if (interface && STREQ(interface, "virtio"))
-                m->facts->n_devices++;
-        keep(m);
+        if (!driver)
+                return making_refuse(m, "it names no driver", "see -device help");
+        note_device(m, id);
+        if (strncmp(driver, "vhost-vsock", 11) == 0)
+                return take_vsock(m);
+        if (fd || vhostfd)
+                return refuse_fd(m);
+        making_keep(m);
 }
 
 static void take_virtfs(struct making *m)
 {
         m->facts->n_devices++;
-        keep(m);
-}
-
-static void take_run_with(struct making *m)
-{
-        _cleanup_free_ char *root = optstr_get(m->value, "chroot"), *user = optstr_get(m->value, "user");
-
-        if (root || user)
-                return refuse(m, "the destination is started as what the source has become by it",
-                              "let the service manager set user and root");
-        keep(m);
+        making_keep(m);
 }
 
 /* Every option that is not taken over as it is. */
@@ -347,11 +241,13 @@ static const struct {
         {"-incoming", drop},
         {"-loadvm", drop},
         {"-daemonize", drop}, /* it is nobody's foreground process anyway */
-        {"-runas", drop},     /* it starts with the credentials the source has now */
+        {"-run-with", take_run_with},
         {"-device", take_device},
         {"-machine", take_machine},
         {"-M", take_machine},
         {"-cpu", take_cpu},
+        {"-icount", take_icount},
+        {"-set", take_set},
         {"-chardev", take_chardev},
         {"-qmp", take_short_chardev},
         {"-qmp-pretty", take_short_chardev},
@@ -363,84 +259,68 @@ static const struct {
         {"-nic", take_netdev},
         {"-net", take_netdev},
         {"-display", take_display},
-        {"-run-with", take_run_with},
-        {"-drive", take_drive},
-        {"-virtfs", take_virtfs},
-        {"-vnc", refuse_port},
+        {"-vnc", take_vnc},
         {"-spice", refuse_port},
         {"-gdb", refuse_port},
         {"-s", refuse_port},
+        {"-drive", take_drive},
+        {"-virtfs", take_virtfs},
+        {"-object", take_object},
+        {"-audiodev", take_audiodev},
+        {"-audio", take_audiodev},
+        {"-tpmdev", take_tpm},
+        {"-D", take_log},
+        {"-trace", take_log},
         {"-readconfig", refuse_config},
         {"-preconfig", refuse_config},
-        {"-snapshot", refuse_state},
-        {"-add-fd", refuse_state},
-        {"-chroot", refuse_state},
+        {"-snapshot", refuse_snapshot},
+        {"-add-fd", refuse_fd},
+        {"-qtest", refuse_qtest},
         {"-pidfile", refuse_pidfile},
 };
-
-/* The options of qemu-system that take no value; every other one takes one. */
-static bool takes_value(const char *option)
-{
-        static const char *const alone[] = {
-                "-S",
-                "-s",
-                "-snapshot",
-                "-daemonize",
-                "-nodefaults",
-                "-no-user-config",
-                "-nographic",
-                "-no-reboot",
-                "-no-shutdown",
-                "-enable-kvm",
-                "-full-screen",
-                "-usb",
-                "-preconfig",
-                "-only-migratable",
-                "-mem-prealloc",
-                "-no-fd-bootchk",
-                "-no-acpi",
-                "-no-hpet",
-                "-semihosting",
-                "-win2k-hack",
-                "-one-insn-per-tb",
-                "-singlestep",
-                "-portrait",
-                "-no-quit",
-                "-enable-sync-profile",
-                "-old-param",
-                "-xen-attach",
-                "-xen-domid-restrict",
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(alone); i++)
-                if (STREQ(option, alone[i]))
-                        return false;
-        return true;
-}
 
 static void take_option(struct making *m)
 {
         for (size_t i = 0; i < ELEMENTSOF(rules); i++)
                 if (STREQ(m->option, rules[i].option))
                         return rules[i].take(m);
-        keep(m);
+        making_keep(m);
 }
 
 static void add_start(struct making *m)
 {
-        _cleanup_free_ char *cpr = NULL, *channel = NULL;
+        _cleanup_free_ char *channel = text_print("unix:%s", m->plan->main_path);
+        _cleanup_free_ char *cpr = text_print("{\"channel-type\":\"cpr\",\"addr\":"
+                                              "{\"transport\":\"socket\",\"type\":\"unix\",\"path\":\"%s\"}}",
+                                              m->plan->cpr_path);
 
         if (!m->machine_is_named)
-                add_option(&m->out, "-machine", m->plan->machine);
-        add_option(&m->out, "-S", NULL);
-        if (asprintf(&channel, "unix:%s", m->plan->main_path) < 0 ||
-            asprintf(&cpr,
-                     "{\"channel-type\":\"cpr\",\"addr\":"
-                     "{\"transport\":\"socket\",\"type\":\"unix\",\"path\":\"%s\"}}",
-                     m->plan->cpr_path) < 0)
-                abort();
-        add_option(&m->out, "-incoming", channel);
-        add_option(&m->out, "-incoming", cpr);
+                making_add(m, "-machine", m->plan->machine);
+        making_add(m, "-S", NULL);
+        making_add(m, "-incoming", channel);
+        making_add(m, "-incoming", cpr);
+}
+
+/* @value: the word behind @word, NULL at the end. Returns whether that word is the option's. */
+static bool take_word(struct making *m, const char *word, const char *value)
+{
+        enum option_kind kind = OPTION_ALONE;
+
+        /* "--machine" is "-machine"; a word that is no option is a disk image. */
+        m->option = word[0] == '-' && word[1] == '-' ? word + 1 : word;
+        m->value = NULL;
+        if (word[0] == '-')
+                kind = option_kind(m->option);
+        if (kind == OPTION_UNKNOWN)
+                making_refuse(m, "cprd does not know this option, nor whether a value follows it",
+                              "see that the process is a qemu-system-x86_64 of version 10.0 to 11.1");
+        else if (kind == OPTION_WITH_VALUE && !value)
+                making_refuse(m, "its value is missing", "register the process of a QEMU that runs");
+        else {
+                m->value = kind == OPTION_WITH_VALUE ? value : NULL;
+                take_option(m);
+        }
+        return kind == OPTION_WITH_VALUE;
 }
 
 int cmdline_make(const struct cmdline *source, const struct cmdline_plan *plan, struct cmdline *ret,
@@ -450,21 +330,8 @@ int cmdline_make(const struct cmdline *source, const struct cmdline_plan *plan, 
         struct making m = {.plan = plan, .facts = &facts, .fs = fs};
 
         add(&m.out, plan->binary);
-        for (size_t i = 1; i < source->n; i++) {
-                const char *word = source->argv[i];
-                _cleanup_free_ char *option = NULL;
-
-                /* "--machine" is "-machine"; a word that is no option is a disk image. */
-                option = strdup(word[0] == '-' && word[1] == '-' ? word + 1 : word);
-                m.option = option;
-                m.value = word[0] == '-' && takes_value(option) ? source->argv[i + 1] : NULL;
-                if (word[0] == '-' && takes_value(option) && !m.value) {
-                        refuse(&m, "its value is missing", "register the process of a QEMU that runs");
-                        break;
-                }
-                take_option(&m);
-                i += m.value != NULL;
-        }
+        for (size_t i = 1; i < source->n; i++)
+                i += take_word(&m, source->argv[i], source->argv[i + 1]);
         add_start(&m);
         *ret = m.out;
         *ret_facts = facts;

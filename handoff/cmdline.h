@@ -35,6 +35,8 @@ struct cmdline_plan {
         int first_listener_fd; /* its numbers of the listeners, from here on */
         /* The path that fd @fd of the source is bound to; *ret is the caller's to free. */
         int (*socket_path)(void *userdata, int fd, char **ret);
+        /* Whether the source has the file @path mapped, as it finds that path. NULL: nobody can tell. */
+        bool (*maps_file)(void *userdata, const char *path);
         void *userdata;
 };
 
@@ -57,6 +59,6 @@ void cmdline_facts_done(struct cmdline_facts *facts);
 int cmdline_parse(const char *data, size_t size, struct cmdline *ret, struct failure *f);
 
 /* Makes the destination's command line. What stands against it is added to @fs as findings; the result is
- * usable only if that added no blocker. Returns 0, or -ENOMEM. */
+ * usable only if that added no blocker. Returns 0. */
 int cmdline_make(const struct cmdline *source, const struct cmdline_plan *plan, struct cmdline *ret,
                  struct cmdline_facts *ret_facts, struct findings *fs);

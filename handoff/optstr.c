@@ -1,6 +1,67 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/optstr.h"
 
+/* ---- JSON ---- */
+
+bool optstr_is_json(const char *s)
+{
+        return *s == '{';
+}
+
+/* NULL: it is none that QEMU would have taken. */
+static json_object *parse(const char *s)
+{
+        json_object *o = json_tokener_parse(s);
+
+        if (json_object_is_type(o, json_type_object))
+                return o;
+        json_object_put(o);
+        return NULL;
+}
+
+static char *json_print(json_object *o)
+{
+        return text_copy(mem_check((char *)json_object_to_json_string_ext(
+                o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)));
+}
+
+static char *json_value(json_object *v)
+{
+        if (json_object_is_type(v, json_type_boolean))
+                return text_copy(json_object_get_boolean(v) ? "on" : "off");
+        return text_copy(json_object_get_string(v));
+}
+
+static char *json_get(const char *s, const char *key)
+{
+        _cleanup_json_ json_object *o = parse(s);
+        _cleanup_free_ char *path = text_copy(key);
+        json_object *v = o;
+
+        for (char *name = path, *dot; name; name = dot ? dot + 1 : NULL) {
+                dot = strchr(name, '.');
+                if (dot)
+                        *dot = '\0';
+                if (!json_object_is_type(v, json_type_object) || !json_object_object_get_ex(v, name, &v))
+                        return NULL;
+        }
+        return json_value(v);
+}
+
+/* @value NULL: without it. Broken JSON stays as it is. */
+static char *json_set(const char *s, const char *key, const char *value)
+{
+        _cleanup_json_ json_object *o = parse(s);
+
+        if (!o)
+                return text_copy(s);
+        json_object_object_del(o, key);
+        json_add_str(o, key, value);
+        return json_print(o);
+}
+
+/* ---- key=value ---- */
+
 /* Where the element that begins at @s ends: at a comma that is not doubled, or at the end. */
 static const char *element_end(const char *s)
 {
@@ -9,23 +70,21 @@ static const char *element_end(const char *s)
         return s;
 }
 
+/* NULL: that was the last; behind a comma at the end there is none. */
 static const char *next_element(const char *end)
 {
-        return *end ? end + 1 : NULL;
+        return *end && end[1] ? end + 1 : NULL;
 }
 
 static char *unescaped(const char *s, const char *end)
 {
-        char *copy = malloc((size_t)(end - s) + 1), *to = copy;
+        char *copy = mem_new(1, (size_t)(end - s) + 1), *to = copy;
 
-        if (!copy)
-                abort();
         for (; s < end; s++) {
                 *to++ = *s;
                 if (s[0] == ',' && s + 1 < end && s[1] == ',')
                         s++;
         }
-        *to = '\0';
         return copy;
 }
 
@@ -41,11 +100,18 @@ static bool sets_key(const char *s, const char *end, const char *key, const char
         return !equals && n == strlen(key) + 2 && strncmp(s, "no", 2) == 0 && strncmp(s + 2, key, n - 2) == 0;
 }
 
+static bool first_has_no_key(const char *s)
+{
+        return *s && !memchr(s, '=', (size_t)(element_end(s) - s));
+}
+
 char *optstr_get(const char *s, const char *key)
 {
-        _cleanup_free_ char *found = NULL;
+        char *found = NULL;
         const char *value;
 
+        if (optstr_is_json(s))
+                return json_get(s, key);
         for (const char *e = s, *end; e; e = next_element(end)) {
                 end = element_end(e);
                 if (!sets_key(e, end, key, &value))
@@ -54,9 +120,9 @@ char *optstr_get(const char *s, const char *key)
                 if (value)
                         found = unescaped(value, end);
                 else
-                        found = strdup(strlen(key) == (size_t)(end - e) ? "on" : "off");
+                        found = text_copy(strlen(key) == (size_t)(end - e) ? "on" : "off");
         }
-        return TAKE_PTR(found);
+        return found;
 }
 
 bool optstr_is_on(const char *s, const char *key)
@@ -67,14 +133,14 @@ bool optstr_is_on(const char *s, const char *key)
                (STREQ(value, "on") || STREQ(value, "yes") || STREQ(value, "true") || STREQ(value, "y"));
 }
 
-static bool first_has_no_key(const char *s)
-{
-        return *s && !memchr(s, '=', (size_t)(element_end(s) - s));
-}
-
 char *optstr_first(const char *s, const char *implied)
 {
-        return first_has_no_key(s) ? unescaped(s, element_end(s)) : optstr_get(s, implied);
+        char *named;
+
+        if (optstr_is_json(s) || !first_has_no_key(s))
+                return optstr_get(s, implied);
+        named = next_element(element_end(s)) ? optstr_get(next_element(element_end(s)), implied) : NULL;
+        return named ?: unescaped(s, element_end(s));
 }
 
 struct builder {
@@ -86,13 +152,13 @@ struct builder {
 /* The stream keeps the addresses of both members, so a builder is not to be moved. */
 static void builder_open(struct builder *b)
 {
-        b->f = open_memstream(&b->text, &b->size);
-        if (!b->f)
-                abort();
+        b->f = mem_check(open_memstream(&b->text, &b->size));
 }
 
 static void builder_add(struct builder *b, const char *s, size_t n)
 {
+        if (n == 0)
+                return;
         if (ftell(b->f) > 0)
                 fputc(',', b->f);
         fwrite(s, 1, n, b->f);
@@ -111,8 +177,10 @@ static void builder_set(struct builder *b, const char *key, const char *value)
 
 static char *builder_close(struct builder *b)
 {
-        fclose(b->f);
-        return b->text;
+        bool failed = ferror(b->f);
+
+        failed = fclose(b->f) != 0 || failed;
+        return mem_check(failed ? NULL : b->text);
 }
 
 char *optstr_without(const char *s, const char *key)
@@ -120,6 +188,8 @@ char *optstr_without(const char *s, const char *key)
         struct builder b = {};
         const char *value;
 
+        if (optstr_is_json(s))
+                return json_set(s, key, NULL);
         builder_open(&b);
         for (const char *e = s, *end; e; e = next_element(end)) {
                 end = element_end(e);
@@ -132,12 +202,14 @@ char *optstr_without(const char *s, const char *key)
 
 char *optstr_with(const char *s, const char *key, const char *value)
 {
-        _cleanup_free_ char *rest = optstr_without(s, key);
+        _cleanup_free_ char *rest = NULL;
         struct builder b = {};
 
+        if (optstr_is_json(s))
+                return json_set(s, key, value);
+        rest = optstr_without(s, key);
         builder_open(&b);
-        if (*rest)
-                builder_add(&b, rest, strlen(rest));
+        builder_add(&b, rest, strlen(rest));
         builder_set(&b, key, value);
         return builder_close(&b);
 }
@@ -148,15 +220,11 @@ char *optstr_with_first(const char *s, const char *implied, const char *value)
         struct builder b = {};
         const char *tail = s;
 
+        if (first_has_no_key(s))
+                tail = next_element(element_end(s)) ?: "";
         builder_open(&b);
-        if (first_has_no_key(s)) {
-                const char *end = element_end(s);
-
-                tail = *end ? end + 1 : end;
-        }
         rest = optstr_without(tail, implied);
         builder_set(&b, implied, value);
-        if (*rest)
-                builder_add(&b, rest, strlen(rest));
+        builder_add(&b, rest, strlen(rest));
         return builder_close(&b);
 }

@@ -5,6 +5,7 @@
 #include "handoff/commands.h"
 #include "handoff/destination.h"
 #include "handoff/listeners.h"
+#include "handoff/memfile.h"
 #include "proto/handoff.h"
 
 #include <dirent.h>
@@ -213,6 +214,13 @@ static int socket_path(void *userdata, int fd, char **ret)
         return *ret ? 0 : -ENOMEM;
 }
 
+static bool maps_file(void *userdata, const char *path)
+{
+        struct handoff *h = userdata;
+
+        return memfile_is_mapped(&h->source.process, path);
+}
+
 static int plan_destination(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
@@ -222,6 +230,7 @@ static int plan_destination(struct handoff *h, struct failure *f)
                 .machine = h->source.machine,
                 .first_listener_fd = FD_LISTENERS,
                 .socket_path = socket_path,
+                .maps_file = maps_file,
                 .userdata = h,
         };
 

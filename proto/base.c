@@ -36,6 +36,49 @@ int failure_remedy(struct failure *f, const char *remedy, ...)
         return -f->error;
 }
 
+void *mem_check(void *p)
+{
+        static const char message[] = "cprd: out of memory\n";
+
+        if (p)
+                return p;
+        if (write(STDERR_FILENO, message, sizeof(message) - 1) < 0)
+                abort();
+        abort();
+}
+
+void *mem_new(size_t n, size_t size)
+{
+        return mem_check(calloc(n ?: 1, size ?: 1));
+}
+
+void *mem_resize(void *old, size_t size)
+{
+        return mem_check(realloc(old, size ?: 1));
+}
+
+char *text_copy(const char *s)
+{
+        return s ? mem_check(strdup(s)) : NULL;
+}
+
+char *text_copy_part(const char *s, size_t n)
+{
+        return mem_check(strndup(s, n));
+}
+
+char *text_print(const char *format, ...)
+{
+        char *text = NULL;
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(&text, format, ap);
+        va_end(ap);
+        return mem_check(n < 0 ? NULL : text);
+}
+
 uint64_t now_usec(void)
 {
         struct timespec ts;
@@ -55,13 +98,8 @@ int read_whole(int dirfd, const char *path, size_t limit, char **ret_data, size_
         for (;;) {
                 ssize_t n;
 
-                if (size + 1 >= room) {
-                        char *more = realloc(data, room = room ? room * 2 : 4096);
-
-                        if (!more)
-                                return -ENOMEM;
-                        data = more;
-                }
+                if (size + 1 >= room)
+                        data = mem_resize(data, room = room ? room * 2 : 4096);
                 n = read(fd, data + size, room - size - 1);
                 if (n < 0 && errno == EINTR)
                         continue;
@@ -121,8 +159,8 @@ json_object *json_arr(json_object *o, const char *key)
 
 void json_add(json_object *o, const char *key, json_object *value)
 {
-        if (json_object_object_add(o, key, value) < 0)
-                abort();
+        if (json_object_object_add(mem_check(o), key, value) < 0)
+                mem_check(NULL);
 }
 
 size_t utf8_sequence(const unsigned char *s, size_t size)
@@ -155,7 +193,7 @@ size_t utf8_sequence(const unsigned char *s, size_t size)
 static json_object *new_text(const char *value)
 {
         size_t size = strlen(value);
-        json_object *o = json_object_new_string_len(value, (int)size);
+        json_object *o = mem_check(json_object_new_string_len(value, (int)size));
         char *text = (char *)json_object_get_string(o);
 
         for (size_t at = 0, n; at < size; at += n) {
@@ -176,12 +214,12 @@ void json_add_str(json_object *o, const char *key, const char *value)
 
 void json_add_int(json_object *o, const char *key, int64_t value)
 {
-        json_add(o, key, json_object_new_int64(value));
+        json_add(o, key, mem_check(json_object_new_int64(value)));
 }
 
 void json_add_bool(json_object *o, const char *key, bool value)
 {
-        json_add(o, key, json_object_new_boolean(value));
+        json_add(o, key, mem_check(json_object_new_boolean(value)));
 }
 
 bool name_is_valid(const char *name)

@@ -46,6 +46,16 @@ static inline void close_fdp(int *fd)
         *fd = close_fd(*fd);
 }
 
+/* Memory. Who gets none any more ends with a message, here and nowhere else: what these return is never NULL.
+ * A handoff whose process ends so is recovered as after any other death, which is tested; a hundred ways back
+ * that are never gone are not. Where a size comes from outside it has a bound of its own. */
+void *mem_new(size_t n, size_t size);     /* zeroed */
+void *mem_resize(void *old, size_t size); /* as realloc(3) */
+void *mem_check(void *p);                 /* @p, of somebody else's allocation */
+char *text_copy(const char *s);           /* NULL makes NULL */
+char *text_copy_part(const char *s, size_t n);
+char *text_print(const char *format, ...) _printf_(1, 2);
+
 static inline void freep(void *p)
 {
         free(*(void **)p);

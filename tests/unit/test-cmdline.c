@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/cmdline.h"
+#include "handoff/memfile.h"
+#include "handoff/options.h"
 #include "handoff/optstr.h"
 #include "test.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
 
 static int socket_path(void *userdata, int fd, char **ret)
 {
@@ -9,6 +14,11 @@ static int socket_path(void *userdata, int fd, char **ret)
                 return -EBADF;
         *ret = strdup("/run/vm/qmp");
         return 0;
+}
+
+static bool maps_file(void *userdata, const char *path)
+{
+        return STREQ(path, "/dev/shm/ram");
 }
 
 static const struct cmdline_plan plan = {
@@ -19,6 +29,7 @@ static const struct cmdline_plan plan = {
         .main_path = "/run/c/main",
         .first_listener_fd = 13,
         .socket_path = socket_path,
+        .maps_file = maps_file,
 };
 
 struct made {
@@ -71,6 +82,15 @@ static void expect(const char *source, const char *destination)
         EXPECT_INT(m.findings.n_blockers, 0);
 }
 
+/* The same, but the operator is told of something. */
+static void expect_warned(const char *source, const char *destination)
+{
+        _cleanup_(made_done) struct made m = make(source);
+
+        EXPECT_INT(m.findings.n_warnings, 1);
+        expect(source, destination);
+}
+
 static void expect_refused(const char *source)
 {
         _cleanup_(made_done) struct made m = make(source);
@@ -120,7 +140,7 @@ static void listening_sockets_are_handed_on(void)
         expect("q -M x -chardev socket,id=a,path=/x,server=on,wait=off -serial chardev:a",
                "-machine type=pc-q35-10.0 -chardev socket,id=a,server=on,wait=off,fd=13 -serial chardev:a");
         expect("q -M x -chardev socket,id=a,fd=13,server,nowait",
-               "-machine type=pc-q35-10.0 -chardev socket,id=a,server,nowait,fd=13");
+               "-machine type=pc-q35-10.0 -chardev socket,id=a,server,wait=off,fd=13");
         m = make("q -monitor unix:/a,server -serial unix:/b,server,nowait");
         EXPECT_INT(m.facts.n_listeners, 2);
         EXPECT_STR(m.facts.listeners[1].path, "/b");
@@ -132,6 +152,97 @@ static void listening_sockets_are_handed_on(void)
         expect_refused("q -monitor tcp:127.0.0.1:1,server");
 }
 
+static void nobody_is_waited_for(void)
+{
+        expect("q -M x -chardev socket,id=a,path=/x,server=on -serial chardev:a",
+               "-machine type=pc-q35-10.0 -chardev socket,id=a,server=on,wait=off,fd=13 -serial chardev:a");
+        expect("q -M x -qmp unix:/x,server,wait=on",
+               "-machine type=pc-q35-10.0 -chardev socket,id=cprd-chr0,server,wait=off,fd=13 -mon "
+               "chardev=cprd-chr0,mode=control");
+}
+
+static void a_comma_at_the_end_is_nothing(void)
+{
+        expect("q -M x, -device vhost-vsock-pci,guest-cid=42, -device vhost-vsock-pci,vhostfd=3,",
+               "-machine type=pc-q35-10.0 -device vhost-vsock-pci,guest-cid=42,vhostfd=10 -device "
+               "vhost-vsock-pci,vhostfd=10");
+        expect("q -M x -chardev file,id=s,path=/log, -chardev file,path=/log,,,",
+               "-machine type=pc-q35-10.0 -chardev file,id=s,path=/log,append=on -chardev "
+               "file,path=/log,,,append=on");
+        expect("q -M q35,usb=off,", "-machine type=pc-q35-10.0,usb=off");
+}
+
+static void json_options(void)
+{
+        expect_warned("q -M x -netdev {\"type\":\"user\",\"id\":\"n\"}",
+                      "-machine type=pc-q35-10.0 -netdev {\"type\":\"user\",\"id\":\"n\"}");
+        expect("q -M x -display {\"type\":\"none\"}",
+               "-machine type=pc-q35-10.0 -display {\"type\":\"none\"}");
+        expect_refused("q -netdev {\"type\":\"user\",\"id\":\"n\",\"hostfwd\":[{\"str\":\"tcp::1-:2\"}]}");
+        expect_refused("q -netdev {\"type\":\"tap\",\"id\":\"n\",\"fd\":\"25\"}");
+        expect_refused(
+                "q -object {\"qom-type\":\"memory-backend-file\",\"mem-path\":\"/dev/shm/ram\",\"discard-data\":true}");
+}
+
+static void memory_files(void)
+{
+        const char *good = "-object memory-backend-file,id=m,mem-path=/dev/shm/ram,share=on,size=1G";
+        _cleanup_free_ char *source = text_print("q -M x %s", good), *out = NULL;
+
+        out = text_print("-machine type=pc-q35-10.0 %s", good);
+        expect(source, out);
+        expect_refused("q -object memory-backend-file,id=m,mem-path=/dev/hugepages,share=on,size=1G");
+        expect_refused(
+                "q -object memory-backend-file,id=m,mem-path=/dev/shm/ram,share=on,size=1G,discard-data=on");
+        expect_refused("q -object qom-type=memory-backend-file,id=m,share=on,size=1G");
+}
+
+/* This process is the source. */
+static void a_memory_file_is_the_one_that_is_mapped(void)
+{
+        _cleanup_(process_close) struct process p = PROCESS_NULL;
+        char path[] = "/tmp/test-cmdline-XXXXXX", other[64];
+        _cleanup_close_ int fd = mkstemp(path);
+        void *memory;
+
+        EXPECT_INT(process_open(&p, getpid(), 0, NULL), 0);
+        EXPECT(ftruncate(fd, 4096) == 0);
+        EXPECT(!memfile_is_mapped(&p, path));
+        memory = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+        EXPECT(memory != MAP_FAILED);
+        EXPECT(memfile_is_mapped(&p, path));
+        EXPECT(!memfile_is_mapped(&p, "/tmp"));
+        snprintf(other, sizeof(other), "%s.new", path);
+        close_fd(open(other, O_CREAT | O_WRONLY, 0600));
+        EXPECT(rename(other, path) == 0);
+        EXPECT(!memfile_is_mapped(&p, path));
+        unlink(path);
+        munmap(memory, 4096);
+}
+
+/* A flag taken for one with a value would swallow the option behind it, and the other way round. */
+static void every_option_is_known(void)
+{
+        expect("q -perfmap -M x -jitdump -usb -no-reboot -enable-kvm d.img",
+               "-perfmap -machine type=pc-q35-10.0 -jitdump -usb -no-reboot -enable-kvm d.img");
+        EXPECT_INT(option_kind("-vnc"), OPTION_WITH_VALUE);
+        EXPECT_INT(option_kind("-daemonize"), OPTION_ALONE);
+        EXPECT_INT(option_kind("-"), OPTION_UNKNOWN);
+        expect_refused("q -no-such-option -M x");
+}
+
+static void logs_are_not_emptied(void)
+{
+        expect_warned("q -M x -D /l -d guest_errors", "-machine type=pc-q35-10.0 -d guest_errors");
+        expect("q -M x -D /l.%d", "-machine type=pc-q35-10.0 -D /l.%d");
+        expect_warned("q -M x -trace vhost*,file=/l", "-machine type=pc-q35-10.0 -trace vhost*");
+        expect_warned("q -M x -trace file=/l", "-machine type=pc-q35-10.0");
+        expect("q -M x -trace vhost*", "-machine type=pc-q35-10.0 -trace vhost*");
+        expect("q -M x -chardev null,id=n,logfile=/l,logappend=off -serial unix:/s,server=on,logfile=/m",
+               "-machine type=pc-q35-10.0 -chardev null,id=n,logfile=/l,logappend=on -chardev "
+               "socket,id=cprd-chr0,server=on,logfile=/m,logappend=on,wait=off,fd=13 -serial chardev:cprd-chr0");
+}
+
 static void files_are_not_emptied(void)
 {
         expect("q -M x -chardev file,id=s,path=/a,,b -serial file:/c,d",
@@ -141,8 +252,10 @@ static void files_are_not_emptied(void)
 
 static void start_options_are_replaced(void)
 {
-        expect("q -M x -S -daemonize -incoming defer -loadvm a -runas u disk.img",
+        expect("q -M x -S -daemonize -incoming defer -loadvm a -run-with user=u disk.img",
                "-machine type=pc-q35-10.0 disk.img");
+        expect("q -M x -run-with user=u,async-teardown=on",
+               "-machine type=pc-q35-10.0 -run-with async-teardown=on");
 }
 
 static void what_two_cannot_share_is_refused(void)
@@ -161,14 +274,30 @@ static void what_two_cannot_share_is_refused(void)
                 "q -add-fd fd=3,set=1",
                 "q -run-with chroot=/x",
                 "q -device {broken",
+                "q -vnc unix:/v",
+                "q -drive file=/d,snapshot=on",
+                "q -run-with exit-with-parent=on",
+                "q -set drive.a.snapshot=on",
+                "q -set device.v.vhostfd=7",
+                "q -chardev pipe,id=p,path=/p",
+                "q -chardev pty,id=p,path=/p",
+                "q -serial mon:unix:/x,server=on",
+                "q -device vhost-scsi-pci,vhostfd=9",
+                "q -object iommufd,id=i,fd=9",
+                "q -object filter-dump,id=f,netdev=n,file=/f",
+                "q -icount shift=1,rr=record,rrfile=/r",
+                "q -audiodev wav,id=w,path=/w",
+                "q -tpmdev passthrough,id=t",
                 "q -m",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(refused); i++)
                 expect_refused(refused[i]);
-        expect("q -M x -vnc none -display none -nic none -netdev user,id=n -serial null -monitor none",
-               "-machine type=pc-q35-10.0 -vnc none -display none -nic none -netdev user,id=n -serial null -monitor "
-               "none");
+        expect("q -M x -vnc none -display none -nic none -serial null -monitor none -set device.a.mac=b",
+               "-machine type=pc-q35-10.0 -vnc none -display none -nic none -serial null -monitor none -set "
+               "device.a.mac=b");
+        expect_warned("q -M x -netdev user,id=n", "-machine type=pc-q35-10.0 -netdev user,id=n");
+        expect_warned("q -M x -serial pty", "-machine type=pc-q35-10.0 -serial pty");
 }
 
 static void broken_command_lines(void)
@@ -183,8 +312,9 @@ static void broken_command_lines(void)
 static void option_strings(void)
 {
         static const char *const cases[][3] = {
-                {"a,b=c,d", "b", "c"}, {"a,b=c,,d,e", "b", "c,d"}, {"a,d", "d", "on"},
-                {"a,nod", "d", "off"}, {"b=1,b=2", "b", "2"},      {"x,b=", "b", ""},
+                {"a,b=c,d", "b", "c"}, {"a,b=c,,d,e", "b", "c,d"},  {"a,d", "d", "on"},
+                {"a,nod", "d", "off"}, {"b=1,b=2", "b", "2"},       {"x,b=", "b", ""},
+                {"a,b=c,", "b", "c"},  {"{\"b\":true}", "b", "on"}, {"{\"b\":{\"c\":7}}", "b.c", "7"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -194,6 +324,7 @@ static void option_strings(void)
         }
         EXPECT(!optstr_get("a,b=c", "d"));
         EXPECT(!optstr_get("", "d"));
+        EXPECT(!optstr_get("{broken", "broken"));
 }
 
 int main(void)
@@ -202,6 +333,13 @@ int main(void)
         TEST(machine_is_pinned);
         TEST(vsock_device_gets_the_fd);
         TEST(listening_sockets_are_handed_on);
+        TEST(nobody_is_waited_for);
+        TEST(a_comma_at_the_end_is_nothing);
+        TEST(json_options);
+        TEST(memory_files);
+        TEST(a_memory_file_is_the_one_that_is_mapped);
+        TEST(every_option_is_known);
+        TEST(logs_are_not_emptied);
         TEST(files_are_not_emptied);
         TEST(start_options_are_replaced);
         TEST(what_two_cannot_share_is_refused);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/options.h"
+
+#include "proto/base.h"
+
+/* Those that say no more than their name. */
+static const char *const alone[] = {
+        "S",
+        "daemonize",
+        "enable-kvm",
+        "enable-sync-profile",
+        "full-screen",
+        "h",
+        "help",
+        "jitdump",
+        "mem-prealloc",
+        "no-fd-bootchk",
+        "no-reboot",
+        "no-shutdown",
+        "no-user-config",
+        "nodefaults",
+        "nographic",
+        "old-param",
+        "only-migratable",
+        "perfmap",
+        "preconfig",
+        "s",
+        "semihosting",
+        "snapshot",
+        "usb",
+        "version",
+        "win2k-hack",
+        "xen-attach",
+        "xen-domid-restrict",
+};
+
+static const char *const with_value[] = {
+        "D",
+        "L",
+        "M",
+        "accel",
+        "acpitable",
+        "action",
+        "add-fd",
+        "append",
+        "audio",
+        "audiodev",
+        "bios",
+        "blockdev",
+        "boot",
+        "cdrom",
+        "chardev",
+        "compat",
+        "cpu",
+        "d",
+        "debugcon",
+        "device",
+        "dfilter",
+        "display",
+        "drive",
+        "dtb",
+        "dump-vmstate",
+        "echr",
+        "fda",
+        "fdb",
+        "fsdev",
+        "fw_cfg",
+        "g",
+        "gdb",
+        "global",
+        "hda",
+        "hdb",
+        "hdc",
+        "hdd",
+        "icount",
+        "incoming",
+        "initrd",
+        "iscsi",
+        "k",
+        "kernel",
+        "loadvm",
+        "m",
+        "machine",
+        "mem-path",
+        "mon",
+        "monitor",
+        "msg",
+        "mtdblock",
+        "name",
+        "net",
+        "netdev",
+        "nic",
+        "numa",
+        "object",
+        "option-rom",
+        "overcommit",
+        "parallel",
+        "pflash",
+        "pidfile",
+        "plugin",
+        "prom-env",
+        "qmp",
+        "qmp-pretty",
+        "qtest",
+        "qtest-log",
+        "readconfig",
+        "rtc",
+        "run-with",
+        "sandbox",
+        "sd",
+        "seed",
+        "semihosting-config",
+        "serial",
+        "set",
+        "shim",
+        "smbios",
+        "smp",
+        "spice",
+        "tpmdev",
+        "trace",
+        "usbdevice",
+        "uuid",
+        "vga",
+        "virtfs",
+        "vnc",
+        "watchdog-action",
+        "xen-domid",
+};
+
+static bool is_one_of(const char *name, const char *const *names, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                if (STREQ(name, names[i]))
+                        return true;
+        return false;
+}
+
+enum option_kind option_kind(const char *option)
+{
+        const char *name = option + (*option == '-');
+
+        if (is_one_of(name, alone, ELEMENTSOF(alone)))
+                return OPTION_ALONE;
+        return is_one_of(name, with_value, ELEMENTSOF(with_value)) ? OPTION_WITH_VALUE : OPTION_UNKNOWN;
+}
