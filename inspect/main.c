@@ -116,8 +116,8 @@ int main(int argc, char *argv[])
         _cleanup_close_ int fd = -EBADF;
         struct findings fs = {};
 
-        if (argc != 2) {
-                fprintf(stderr, "usage: cprd-inspect BINARY\nIt is started by cprd; see cprctl probe.\n");
+        if (argc != 2 || argv[1][0] != '/') {
+                fprintf(stderr, "usage: cprd-inspect BINARY\nBINARY is an absolute path. See cprd-inspect(8).\n");
                 return 64;
         }
         json_add_str(o, "binary", argv[1]);
