@@ -9,11 +9,21 @@ void findings_done(struct findings *fs)
         *fs = (struct findings){};
 }
 
+/* A command line of a megabyte makes no record of a megabyte: the first of them say enough. */
 static void add(struct findings *fs, const char *id, const char *severity, const char *remedy,
                 const char *what)
 {
-        json_object *o = json_object_new_object();
+        size_t n = fs->list ? json_object_array_length(fs->list) : 0;
+        json_object *o;
 
+        if (n > FINDINGS_MAX)
+                return;
+        if (n == FINDINGS_MAX) {
+                id = "findings";
+                what = "there are more findings than are listed";
+                remedy = "mend those that are listed, then check again";
+        }
+        o = json_object_new_object();
         json_add_str(o, "id", id);
         json_add_str(o, "severity", severity);
         json_add_str(o, "what", what);

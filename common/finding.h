@@ -8,8 +8,10 @@
 
 #include "proto/base.h"
 
+#define FINDINGS_MAX 128 /* are listed, and one that says that there were more */
+
 struct findings {
-        json_object *list; /* owned: array of Finding */
+        json_object *list; /* owned: array of Finding; NULL: none */
         size_t n_blockers, n_warnings, n_passed;
 };
 

@@ -9,26 +9,29 @@
 struct journal {
         int fd;
         off_t read_to; /* behind the last whole line that journal_next() has returned */
-        char *pending; /* what was read beyond that */
-        size_t pending_size;
+        char *pending; /* what was read beyond that, from pending_at on */
+        size_t pending_at, pending_size;
 };
 
 /* Where the last whole line ends: behind it is at most what a dying writer left. */
 static int whole_size(int fd, off_t *ret)
 {
         struct stat st;
+        char block[4096];
 
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (!S_ISREG(st.st_mode) || st.st_size > (off_t)JOURNAL_MAX)
                 return -EBADMSG;
-        for (off_t end = st.st_size; end > 0; end--) {
-                char c;
+        for (off_t end = st.st_size, start; end > 0; end = start) {
+                char *newline;
 
-                if (pread(fd, &c, 1, end - 1) != 1)
+                start = end > (off_t)sizeof(block) ? end - (off_t)sizeof(block) : 0;
+                if (pread(fd, block, (size_t)(end - start), start) != end - start)
                         return -EIO;
-                if (c == '\n') {
-                        *ret = end;
+                newline = memrchr(block, '\n', (size_t)(end - start));
+                if (newline) {
+                        *ret = start + (newline - block) + 1;
                         return 0;
                 }
         }
@@ -95,57 +98,63 @@ int journal_append(struct journal *j, const char *kind, json_object *value)
         return fdatasync(j->fd) < 0 ? -errno : 0;
 }
 
+/* Reads everything from the first line on that has not been returned: what was read of a line that had no end
+ * then may have been cut off and written anew. */
 static int journal_fill(struct journal *j)
 {
         struct stat st;
         size_t more;
         char *p;
 
+        j->pending_at = j->pending_size = 0;
         if (fstat(j->fd, &st) < 0)
                 return -errno;
         if (st.st_size > (off_t)JOURNAL_MAX)
                 return -EBADMSG;
-        if (st.st_size <= j->read_to + (off_t)j->pending_size)
+        if (st.st_size <= j->read_to)
                 return 0;
-        more = (size_t)(st.st_size - j->read_to) - j->pending_size;
-        p = realloc(j->pending, j->pending_size + more + 1);
+        more = (size_t)(st.st_size - j->read_to);
+        p = realloc(j->pending, more);
         if (!p)
                 return -ENOMEM;
         j->pending = p;
-        for (size_t got = 0; got < more;) {
-                ssize_t n =
-                        pread(j->fd, p + j->pending_size, more - got, j->read_to + (off_t)j->pending_size);
+        while (j->pending_size < more) {
+                ssize_t n = pread(j->fd, p + j->pending_size, more - j->pending_size,
+                                  j->read_to + (off_t)j->pending_size);
 
                 if (n < 0 && errno != EINTR)
                         return -errno;
                 if (n == 0)
                         break;
-                if (n > 0) {
-                        got += (size_t)n;
-                        j->pending_size += (size_t)n;
-                }
+                j->pending_size += n > 0 ? (size_t)n : 0;
         }
         return 0;
+}
+
+static char *next_newline(struct journal *j)
+{
+        size_t left = j->pending_size - j->pending_at;
+
+        return left ? memchr(j->pending + j->pending_at, '\n', left) : NULL;
 }
 
 int journal_next(struct journal *j, json_object **ret_line, struct failure *f)
 {
         _cleanup_json_ json_object *line = NULL;
-        char *end;
-        int r = journal_fill(j);
+        char *end = next_newline(j), *text;
+        int r = end ? 0 : journal_fill(j);
 
         if (r < 0)
                 return failure_set(f, r, "cannot read the handoff's journal: %s", strerror(-r));
-        end = j->pending_size ? memchr(j->pending, '\n', j->pending_size) : NULL;
-        if (!end) {
-                j->pending_size = 0; /* a torn line may not be there any more when we look again */
+        if (!end)
+                end = next_newline(j);
+        if (!end)
                 return 0;
-        }
+        text = j->pending + j->pending_at;
         *end = '\0';
-        line = json_tokener_parse(j->pending);
-        j->read_to += end + 1 - j->pending;
-        j->pending_size -= (size_t)(end + 1 - j->pending);
-        memmove(j->pending, end + 1, j->pending_size);
+        line = json_tokener_parse(text);
+        j->read_to += end + 1 - text;
+        j->pending_at += (size_t)(end + 1 - text);
         if (!json_object_is_type(line, json_type_object))
                 return failure_set(f, EBADMSG, "the handoff's journal has a line that is not a JSON object");
         *ret_line = TAKE_PTR(line);
@@ -154,5 +163,5 @@ int journal_next(struct journal *j, json_object **ret_line, struct failure *f)
 
 bool journal_has_more(struct journal *j)
 {
-        return journal_fill(j) >= 0 && j->pending_size && memchr(j->pending, '\n', j->pending_size);
+        return next_newline(j) || (journal_fill(j) >= 0 && next_newline(j));
 }

@@ -24,8 +24,18 @@ static bool journal_is_there(void)
         return there;
 }
 
-static void log_line(int priority, const char *vm, const char *handoff, const char *line)
+/* Much of a line comes from outside (paths, what QEMU says): none of it may begin another line, or move the
+ * cursor of whoever reads it on a terminal. */
+static void make_one_line(char *line)
 {
+        for (unsigned char *p = (unsigned char *)line; *p; p++)
+                if (*p < ' ' || *p == 0x7f)
+                        *p = ' ';
+}
+
+static void log_line(int priority, const char *vm, const char *handoff, char *line)
+{
+        make_one_line(line);
         if (!vm)
                 vm = context_vm;
         if (!handoff)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/process.h"
 
+#include "common/file.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -12,7 +14,7 @@ int process_start_time(int proc_fd, uint64_t *ret)
 {
         _cleanup_free_ char *stat = NULL;
         const char *p;
-        int r = read_whole(proc_fd, "stat", 4096, &stat, NULL);
+        int r = file_read(proc_fd, "stat", 4096, &stat, NULL);
 
         if (r < 0)
                 return r == -ENOENT ? -ESRCH : r;
@@ -66,7 +68,7 @@ static int pidfd_pid(int pidfd, pid_t *ret)
         int r;
 
         snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-        r = read_whole(AT_FDCWD, path, 4096, &info, NULL);
+        r = file_read(AT_FDCWD, path, 4096, &info, NULL);
         if (r < 0)
                 return r;
         p = strstr(info, "\nPid:");
@@ -123,7 +125,7 @@ bool process_exits(const struct process *p, int msec)
 
 int process_read(const struct process *p, const char *file, size_t limit, char **ret, size_t *ret_size)
 {
-        int r = read_whole(p->proc_fd, file, limit, ret, ret_size);
+        int r = file_read(p->proc_fd, file, limit, ret, ret_size);
 
         return r == -ENOENT && !process_is_alive(p) ? -ESRCH : r;
 }

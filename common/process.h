@@ -33,7 +33,7 @@ bool process_is_alive(const struct process *p);
 bool process_exits(const struct process *p, int msec);
 #define PROCESS_DYING_MSEC 500
 
-/* Reads /proc/PID/@file, at most @limit bytes. ESRCH when the process has gone meanwhile. As read_whole(). */
+/* Reads /proc/PID/@file, at most @limit bytes. ESRCH when the process has gone meanwhile. As file_read(). */
 int process_read(const struct process *p, const char *file, size_t limit, char **ret, size_t *ret_size);
 /* The target of the link /proc/PID/@file; the caller's to free. */
 int process_readlink(const struct process *p, const char *file, char **ret);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/caller.h"
+#include "common/file.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -35,7 +36,7 @@ static void read_comm(pid_t pid, char *comm, size_t size)
         char path[40];
 
         snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-        if (read_whole(AT_FDCWD, path, 64, &text, NULL) < 0)
+        if (file_read(AT_FDCWD, path, 64, &text, NULL) < 0)
                 return;
         snprintf(comm, size, "%s", text);
         for (char *p = comm; *p; p++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/config.h"
+#include "common/allow.h"
+#include "common/file.h"
 
 #include <fcntl.h>
-#include <fnmatch.h>
 
 #define CONFIG_MAX 65536 /* bytes */
 
@@ -122,7 +123,7 @@ int config_load(struct config *c, const char *path, struct failure *f)
         int r;
 
         set_defaults(c);
-        r = read_whole(AT_FDCWD, path, CONFIG_MAX, &text, NULL);
+        r = file_read(AT_FDCWD, path, CONFIG_MAX, &text, NULL);
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
@@ -142,21 +143,7 @@ void config_done(struct config *c)
         *c = (struct config){};
 }
 
-static bool has_dotdot(const char *path)
-{
-        for (const char *p = strstr(path, "/.."); p; p = strstr(p + 1, "/.."))
-                if (p[3] == '/' || p[3] == '\0')
-                        return true;
-        return false;
-}
-
 bool config_allows(const struct config *c, const char *binary)
 {
-        if (binary[0] != '/' || has_dotdot(binary))
-                return false;
-        for (size_t i = 0; i < json_object_array_length(c->binaries); i++)
-                if (fnmatch(json_object_get_string(json_object_array_get_idx(c->binaries, i)), binary,
-                            FNM_PATHNAME | FNM_PERIOD) == 0)
-                        return true;
-        return false;
+        return allow_path(c->binaries, binary);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/daemon.h"
+#include "common/file.h"
 
 #include "common/log.h"
 #include "daemon/handoffs.h"
@@ -11,44 +12,6 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
-char *path_join(const char *directory, const char *format, ...)
-{
-        char *rest, *path;
-        va_list ap;
-        int n;
-
-        va_start(ap, format);
-        n = vasprintf(&rest, format, ap);
-        va_end(ap);
-        if (n < 0 || asprintf(&path, "%s/%s", directory, rest) < 0)
-                abort();
-        free(rest);
-        return path;
-}
-
-int write_atomic(const char *path, const char *text, mode_t mode)
-{
-        _cleanup_free_ char *temporary = NULL;
-        _cleanup_close_ int fd = -EBADF;
-        size_t size = strlen(text);
-
-        if (asprintf(&temporary, "%s.new", path) < 0)
-                return -ENOMEM;
-        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-        if (fd < 0)
-                return -errno;
-        for (size_t at = 0; at < size;) {
-                ssize_t n = write(fd, text + at, size - at);
-
-                if (n < 0 && errno != EINTR)
-                        return -errno;
-                at += n > 0 ? (size_t)n : 0;
-        }
-        if (fsync(fd) < 0 || rename(temporary, path) < 0)
-                return -errno;
-        return 0;
-}
-
 static int make_directory(const char *path, mode_t mode, struct failure *f)
 {
         if (mkdir(path, mode) < 0 && errno != EEXIST)
@@ -58,9 +21,9 @@ static int make_directory(const char *path, mode_t mode, struct failure *f)
 
 static int make_directories(struct daemon *d, struct failure *f)
 {
-        _cleanup_free_ char *vms = path_join(d->runtime, "vms"),
-                            *handoffs = path_join(d->runtime, "handoffs"),
-                            *history = path_join(d->state, "history");
+        _cleanup_free_ char *vms = file_path(d->runtime, "vms"),
+                            *handoffs = file_path(d->runtime, "handoffs"),
+                            *history = file_path(d->state, "history");
         int r = make_directory(d->runtime, 0755, f);
 
         if (r >= 0)

@@ -32,9 +32,3 @@ struct daemon {
 int daemon_init(struct daemon *d, const char *runtime, const char *state, struct config *config,
                 struct failure *f);
 void daemon_done(struct daemon *d);
-
-/* PATH of a file under a directory of ours; the caller's to free. Aborts when memory runs out. */
-char *path_join(const char *directory, const char *format, ...) _printf_(2, 3);
-
-/* Writes a whole file so that a reader, or a crash, finds the old one or the new one. @mode as in open(2). */
-int write_atomic(const char *path, const char *text, mode_t mode);

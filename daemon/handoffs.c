@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/handoffs.h"
+#include "common/file.h"
 
 #include "common/log.h"
 #include "daemon/helpers.h"
@@ -88,7 +89,7 @@ static struct handoff *handoff_alloc(struct daemon *d, const char *id)
 
 static char *handoff_path(const struct handoff *h, const char *file)
 {
-        return path_join(h->daemon->runtime, "handoffs/%s%s", h->id, file);
+        return file_path(h->daemon->runtime, "handoffs/%s%s", h->id, file);
 }
 
 int handoff_open_journal(struct handoff *h, bool writable)
@@ -647,7 +648,7 @@ static int load_one(struct daemon *d, const char *id, struct failure *f)
 
 int handoffs_load(struct daemon *d, struct failure *f)
 {
-        _cleanup_free_ char *path = path_join(d->runtime, "handoffs");
+        _cleanup_free_ char *path = file_path(d->runtime, "handoffs");
         struct dirent **names = NULL;
         int n = scandir(path, &names, NULL, alphasort);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/helpers.h"
+#include "common/file.h"
 
 #include "common/log.h"
 #include "daemon/listener.h"
@@ -269,7 +270,7 @@ static int helpers_new(struct daemon *d)
 
 int helpers_listen(struct daemon *d, struct failure *f)
 {
-        _cleanup_free_ char *path = path_join(d->runtime, "handoff");
+        _cleanup_free_ char *path = file_path(d->runtime, "handoff");
         int r = helpers_new(d);
 
         if (r >= 0)

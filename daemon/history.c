@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include "daemon/history.h"
+#include "common/file.h"
 
 #include "common/log.h"
 
@@ -32,7 +33,7 @@ static int name_filter(const struct dirent *e)
 /* All records, the oldest first; the caller frees. */
 static int list_names(struct daemon *d, struct dirent ***ret)
 {
-        _cleanup_free_ char *path = path_join(d->state, "history");
+        _cleanup_free_ char *path = file_path(d->state, "history");
         int n = scandir(path, ret, name_filter, alphasort);
 
         if (n < 0 && errno != ENOENT)
@@ -66,7 +67,7 @@ static bool is_kept(struct dirent **names, int n, const char *id)
 static void remove_oldest(struct daemon *d, struct dirent **names, int n)
 {
         for (int i = 0; i < n - (int)d->config.history; i++) {
-                _cleanup_free_ char *path = path_join(d->state, "history/%s", names[i]->d_name);
+                _cleanup_free_ char *path = file_path(d->state, "history/%s", names[i]->d_name);
 
                 unlink(path);
         }
@@ -86,9 +87,9 @@ int history_add(struct daemon *d, json_object *record, struct failure *f)
         n = list_names(d, &names);
         if (!is_kept(names, n, id)) {
                 json_add_int(record, "time", usec);
-                path = path_join(d->state, "history/%017" PRIi64 "-%s.json", usec, id);
-                r = write_atomic(path, json_object_to_json_string_ext(record, JSON_C_TO_STRING_NOSLASHESCAPE),
-                                 0640);
+                path = file_path(d->state, "history/%017" PRIi64 "-%s.json", usec, id);
+                r = file_write(path, json_object_to_json_string_ext(record, JSON_C_TO_STRING_NOSLASHESCAPE),
+                               0640);
                 remove_oldest(d, names, n + 1);
         }
         free_names(names, n);
@@ -99,9 +100,9 @@ int history_add(struct daemon *d, json_object *record, struct failure *f)
 
 static json_object *read_record(struct daemon *d, const char *file)
 {
-        _cleanup_free_ char *path = path_join(d->state, "history/%s", file), *text = NULL;
+        _cleanup_free_ char *path = file_path(d->state, "history/%s", file), *text = NULL;
 
-        return read_whole(AT_FDCWD, path, RECORD_MAX, &text, NULL) < 0 ? NULL : json_tokener_parse(text);
+        return file_read(AT_FDCWD, path, RECORD_MAX, &text, NULL) < 0 ? NULL : json_tokener_parse(text);
 }
 
 json_object *history_list(struct daemon *d, const char *name, const char *id)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/server.h"
+#include "common/file.h"
 
 #include "common/log.h"
 #include "daemon/api.h"
@@ -251,7 +252,7 @@ static int on_accept(sd_event_source *s, int socket, uint32_t revents, void *use
 
 int server_listen(struct daemon *d, struct failure *f)
 {
-        _cleanup_free_ char *path = path_join(d->runtime, "io.cprd");
+        _cleanup_free_ char *path = file_path(d->runtime, "io.cprd");
         struct group *group = getgrnam(CALLER_GROUP); /* none, before it is installed: root only */
         int r;
 

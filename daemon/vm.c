@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/vm.h"
+#include "common/file.h"
 
 #include "common/connections.h"
 #include "common/log.h"
@@ -54,7 +55,7 @@ static int set_string(char **where, const char *value)
 static void vm_save(const struct vm *vm)
 {
         _cleanup_json_ json_object *o = json_object_new_object();
-        _cleanup_free_ char *path = path_join(vm->daemon->runtime, "vms/%s.json", vm->name);
+        _cleanup_free_ char *path = file_path(vm->daemon->runtime, "vms/%s.json", vm->name);
         int r;
 
         json_add_str(o, "name", vm->name);
@@ -66,7 +67,7 @@ static void vm_save(const struct vm *vm)
         json_add_str(o, "lastHandoff", vm->last_handoff);
         json_add_int(o, "cid", vm->cid);
         json_add_int(o, "connections", vm->connections);
-        r = write_atomic(path, json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE), 0600);
+        r = file_write(path, json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE), 0600);
         if (r < 0)
                 log_full(LOG_WARNING, vm->name, NULL,
                          "cannot save the registry entry, a restart will forget it: %s", strerror(-r));
@@ -244,7 +245,7 @@ int vm_register(struct daemon *d, const char *name, pid_t pid, const char *qmp, 
 
 void vm_unregister(struct vm *vm)
 {
-        _cleanup_free_ char *path = path_join(vm->daemon->runtime, "vms/%s.json", vm->name);
+        _cleanup_free_ char *path = file_path(vm->daemon->runtime, "vms/%s.json", vm->name);
 
         if (unlink(path) < 0 && errno != ENOENT)
                 log_full(LOG_WARNING, vm->name, NULL, "cannot remove %s: %s", path, strerror(errno));
@@ -371,7 +372,7 @@ static int vm_from_json(struct daemon *d, json_object *o, struct failure *f)
 
 int vm_load_all(struct daemon *d, struct failure *f)
 {
-        _cleanup_free_ char *path = path_join(d->runtime, "vms");
+        _cleanup_free_ char *path = file_path(d->runtime, "vms");
         DIR *dir = opendir(path);
         struct dirent *entry;
 
@@ -385,7 +386,7 @@ int vm_load_all(struct daemon *d, struct failure *f)
 
                 if (n < 6 || !STREQ(entry->d_name + n - 5, ".json"))
                         continue;
-                if (read_whole(dirfd(dir), entry->d_name, ENTRY_MAX, &text, NULL) >= 0)
+                if (file_read(dirfd(dir), entry->d_name, ENTRY_MAX, &text, NULL) >= 0)
                         o = json_tokener_parse(text);
                 if (vm_from_json(d, o, &why) < 0)
                         log_warning("%s/%s is left out: %s", path, entry->d_name, why.what);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/allow.h"
 #include "handoff/check.h"
 #include "handoff/launch.h"
 
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <signal.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -13,34 +13,6 @@
 #define ID_FILE "destination-binary"
 #define ID_QEMU "destination-qemu"
 
-/* The configured patterns come with the order; none: none are configured. */
-static bool is_allowed(const struct handoff *h)
-{
-        json_object *patterns = json_arr(json_obj(h->order.json, "order"), "binaries");
-
-        for (size_t i = 0; patterns && i < json_object_array_length(patterns); i++)
-                if (fnmatch(json_object_get_string(json_object_array_get_idx(patterns, i)),
-                            h->destination.binary, FNM_PATHNAME) == 0)
-                        return true;
-        return !patterns;
-}
-
-/* What is wrong with the file, and what to do; NULL: nothing. */
-static const char *file_defect(const struct stat *st, const char **ret_remedy)
-{
-        *ret_remedy = "name the qemu-system binary of an installed QEMU";
-        if (!S_ISREG(st->st_mode))
-                return "is not a regular file";
-        if (!(st->st_mode & 0111))
-                return "is not executable";
-        *ret_remedy = "install it from a package, or make it root's: chown root, chmod go-w";
-        if (st->st_uid != 0)
-                return "is not owned by root";
-        if (st->st_mode & 022)
-                return "can be written by others than root";
-        return NULL;
-}
-
 void check_binary_file(struct handoff *h, struct findings *fs)
 {
         struct destination *d = &h->destination;
@@ -49,10 +21,7 @@ void check_binary_file(struct handoff *h, struct findings *fs)
         const char *defect, *remedy;
         struct failure f = {}, what = {};
 
-        if (d->binary[0] != '/' || strstr(d->binary, "/../"))
-                return finding_block(fs, ID_FILE, "give its absolute path", "%s is not an absolute path",
-                                     d->binary);
-        if (!is_allowed(h))
+        if (!allow_path(json_arr(json_obj(h->order.json, "order"), "binaries"), d->binary))
                 return finding_block(fs, ID_FILE, "add it to `binaries` in /etc/cprd/cprd.conf",
                                      "%s is not in the list of allowed binaries", d->binary);
         if (asprintf(&path, "root%s", d->binary) < 0)
@@ -61,7 +30,7 @@ void check_binary_file(struct handoff *h, struct findings *fs)
         if (fd < 0 || fstat(fd, &d->file) < 0)
                 return finding_block(fs, ID_FILE, "install it, or name another one with --qemu", "%s: %s",
                                      d->binary, strerror(errno));
-        defect = file_defect(&d->file, &remedy);
+        defect = allow_file_defect(&d->file, &remedy);
         if (defect)
                 return finding_block(fs, ID_FILE, remedy, "%s %s", d->binary, defect);
         if (vmstate_find_slot(fd, &d->slot, &f) < 0) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/check.h"
 
+#include "common/file.h"
 #include "common/kernel.h"
 #include "handoff/listeners.h"
 #include "handoff/owner.h"
@@ -83,7 +84,7 @@ static void check_tracing(struct handoff *h, struct findings *fs)
         if (tracer)
                 return finding_block(fs, "ptrace", "end the debugger or strace on the source",
                                      "process %d traces the source", (int)tracer);
-        if (read_whole(-1, "/proc/sys/kernel/yama/ptrace_scope", 16, &yama, NULL) >= 0 && atoi(yama) == 3)
+        if (file_read(-1, "/proc/sys/kernel/yama/ptrace_scope", 16, &yama, NULL) >= 0 && atoi(yama) == 3)
                 return finding_block(fs, "ptrace", "boot with kernel.yama.ptrace_scope at 2 or lower",
                                      "kernel.yama.ptrace_scope=3 forbids all tracing");
         finding_pass(fs, "ptrace", "the source can be traced");

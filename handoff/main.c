@@ -102,7 +102,8 @@ int main(int argc, char *argv[])
         }
         record = journal_has_more(h->journal) ? stages_recover(h) : stages_run(h);
         if (record) {
-                log_notice("%s", json_str(record, "outcome"));
+                if (!h->order.only_check) /* a check has findings, and no outcome worth a line */
+                        log_notice("%s", json_str(record, "outcome"));
                 r = journal_append(h->journal, "record", record);
         }
         if (r < 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/source.h"
 
+#include "common/allow.h"
+#include "common/device.h"
 #include "common/log.h"
 #include "handoff/commands.h"
 #include "handoff/destination.h"
@@ -153,7 +155,8 @@ int source_find_device(const struct source *s, int preferred, int except, int *r
                 char target[64] = "";
 
                 if (readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1) < 0 ||
-                    !STREQ(target, DEVICE_PATH) || atoi(entry->d_name) == except)
+                    !STREQ(target, DEVICE_PATH) || atoi(entry->d_name) == except ||
+                    device_check_path(dirfd(dir), entry->d_name, DEVICE_PATH, NULL) < 0)
                         continue;
                 n++;
                 if (*ret_fd < 0 || atoi(entry->d_name) == preferred)
@@ -179,6 +182,9 @@ int source_take_custody(struct handoff *h, struct failure *f)
         if (h->device < 0)
                 return failure_set(f, h->device, "cannot duplicate fd %d of process %d: %s", s->device_fd,
                                    s->process.pid, strerror(-h->device));
+        r = device_check(h->device, DEVICE_PATH, f);
+        if (r < 0)
+                return r;
         link_tell(h, HANDOFF_DEVICE, 0, s->cid, h->device);
         fact = json_object_new_object();
         json_add_int(fact, "deviceFd", s->device_fd);
@@ -221,6 +227,20 @@ static bool maps_file(void *userdata, const char *path)
         return memfile_is_mapped(&h->source.process, path);
 }
 
+/* The path that the source was started by, if it may be used: a link of that name may lead to another version
+ * by now, and that is the one that is wanted. Else where its binary is. */
+static const char *started_as(const struct handoff *h)
+{
+        const struct source *s = &h->source;
+        const char *started = s->cmdline.n > 0 ? s->cmdline.argv[0] : "";
+        _cleanup_free_ char *path = NULL;
+
+        if (!allow_path(json_arr(json_obj(h->order.json, "order"), "binaries"), started) ||
+            asprintf(&path, "root%s", started) < 0)
+                return s->exe;
+        return faccessat(s->process.proc_fd, path, X_OK, 0) == 0 ? started : s->exe;
+}
+
 static int plan_destination(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
@@ -234,7 +254,7 @@ static int plan_destination(struct handoff *h, struct failure *f)
                 .userdata = h,
         };
 
-        d->binary = strdup(h->order.binary ?: h->source.exe);
+        d->binary = strdup(h->order.binary ?: started_as(h));
         if (!d->binary || asprintf(&d->directory, HANDOFF_DIRECTORY "/%s/channel", h->order.id) < 0 ||
             asprintf(&main_path, "%s/main", d->directory) < 0 ||
             asprintf(&cpr_path, "%s/cpr", d->directory) < 0)

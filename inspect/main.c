@@ -4,6 +4,7 @@
  * element of `binaries` in the reply of Probe. It reads a foreign ELF file and runs it, so it is a program of
  * its own: cprd starts it for each binary (probe.c).
  */
+#include "common/allow.h"
 #include "common/finding.h"
 #include "common/vmstate.h"
 
@@ -13,31 +14,20 @@
 
 #define VERSION_SECONDS 5 /* for the binary to say its version */
 
-static const char *file_defect(const struct stat *st)
-{
-        if (!S_ISREG(st->st_mode) || !(st->st_mode & 0111))
-                return "it is not an executable file";
-        if (st->st_uid != 0 || (st->st_mode & 022))
-                return "others than root can change it";
-        return NULL;
-}
-
 /* Opens it, if a handoff to it would be allowed at all. */
 static int check_file(const char *binary, struct findings *fs)
 {
         _cleanup_close_ int fd = open(binary, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        const char *defect;
+        const char *defect, *remedy;
         struct stat st;
 
         if (fd < 0 || fstat(fd, &st) < 0) {
                 finding_block(fs, "binary", "install it, or name another one", "%s", strerror(errno));
                 return -ENOENT;
         }
-        defect = file_defect(&st);
+        defect = allow_file_defect(&st, &remedy);
         if (defect) {
-                finding_block(fs, "binary",
-                              "name a qemu-system binary that belongs to root (chown root, chmod go-w)", "%s",
-                              defect);
+                finding_block(fs, "binary", remedy, "it %s", defect);
                 return -EPERM;
         }
         finding_pass(fs, "binary", "it can be executed, and only root can change it");

@@ -87,37 +87,6 @@ uint64_t now_usec(void)
         return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
 }
 
-int read_whole(int dirfd, const char *path, size_t limit, char **ret_data, size_t *ret_size)
-{
-        _cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-        _cleanup_free_ char *data = NULL;
-        size_t size = 0, room = 0;
-
-        if (fd < 0)
-                return -errno;
-        for (;;) {
-                ssize_t n;
-
-                if (size + 1 >= room)
-                        data = mem_resize(data, room = room ? room * 2 : 4096);
-                n = read(fd, data + size, room - size - 1);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        break;
-                size += (size_t)n;
-                if (size > limit)
-                        return -EFBIG;
-        }
-        data[size] = '\0';
-        *ret_data = TAKE_PTR(data);
-        if (ret_size)
-                *ret_size = size;
-        return 0;
-}
-
 static json_object *json_typed(json_object *o, const char *key, json_type type)
 {
         json_object *v;

@@ -103,10 +103,6 @@ int failure_remedy(struct failure *f, const char *remedy, ...) _printf_(2, 3);
 /* CLOCK_BOOTTIME in µs: comparable between processes of one host, and it goes on during a suspend. */
 uint64_t now_usec(void);
 
-/* Reads at most @limit bytes of a whole file (files of /proc have no size). *ret_data is NUL-terminated
- * beyond *ret_size and is the caller's to free. EFBIG: there is more. @dirfd as in openat(2). */
-int read_whole(int dirfd, const char *path, size_t limit, char **ret_data, size_t *ret_size);
-
 /* One send(2) of @data, without SIGPIPE, with a copy of the descriptor @fd (-EBADF: none; it stays the
  * caller's).
  * @flags: more MSG_ ones. Returns how many bytes went, or a negative errno. */

@@ -4,6 +4,7 @@
  * a QEMU, and cprd-handoffs that are children of this test, speak the handoff socket's protocol, and do as
  * they are told: finish, or die.
  */
+#include "common/file.h"
 #include "daemon/daemon.h"
 #include "daemon/handoffs.h"
 #include "daemon/helpers.h"
@@ -416,7 +417,7 @@ static json_object *receive_record(struct varlink *v)
 /* Takes the directory of a handoff for granted only while it is in flight. */
 static size_t count_handoffs(void)
 {
-        _cleanup_free_ char *path = path_join(runtime, "handoffs");
+        _cleanup_free_ char *path = file_path(runtime, "handoffs");
         struct stat st;
 
         EXPECT(stat(path, &st) == 0);
@@ -565,12 +566,12 @@ static void registry(void)
 static void recycled_pid(void)
 {
         pid_t pid = qemu_start();
-        _cleanup_free_ char *path = path_join(runtime, "vms/old.json");
+        _cleanup_free_ char *path = file_path(runtime, "vms/old.json");
         char text[256];
 
         snprintf(text, sizeof(text),
                  "{\"name\":\"old\",\"pid\":%d,\"startTime\":1,\"qmp\":\"/x\",\"binary\":\"/q\"}", pid);
-        EXPECT_INT(write_atomic(path, text, 0600), 0);
+        EXPECT_INT(file_write(path, text, 0600), 0);
         daemon_done(&d);
         daemon_start();
         expect_state("old", "gone");
@@ -866,18 +867,18 @@ static void restart_alone(void)
 /* A journal that was hardly begun, and one that ended while cprd was away. */
 static void leftovers(void)
 {
-        _cleanup_free_ char *empty = path_join(runtime, "handoffs/aaaaaa"),
-                            *journal = path_join(runtime, "handoffs/aaaaaa/journal"),
-                            *ended = path_join(runtime, "handoffs/bbbbbb"),
-                            *ended_journal = path_join(runtime, "handoffs/bbbbbb/journal"),
-                            *socket_path = path_join(runtime, "handoffs/bbbbbb/channel");
+        _cleanup_free_ char *empty = file_path(runtime, "handoffs/aaaaaa"),
+                            *journal = file_path(runtime, "handoffs/aaaaaa/journal"),
+                            *ended = file_path(runtime, "handoffs/bbbbbb"),
+                            *ended_journal = file_path(runtime, "handoffs/bbbbbb/journal"),
+                            *socket_path = file_path(runtime, "handoffs/bbbbbb/channel");
         _cleanup_json_ json_object *history = NULL;
 
         daemon_done(&d);
         EXPECT(mkdir(empty, 0700) == 0 && mkdir(ended, 0700) == 0 && mkdir(socket_path, 0700) == 0);
-        EXPECT_INT(write_atomic(journal, "{\"order\":{\"name\":\"web", 0600), 0);
+        EXPECT_INT(file_write(journal, "{\"order\":{\"name\":\"web", 0600), 0);
         EXPECT_INT(
-                write_atomic(
+                file_write(
                         ended_journal,
                         "{\"order\":{\"name\":\"web9\",\"id\":\"bbbbbb\"}}\n"
                         "{\"record\":{\"id\":\"bbbbbb\",\"name\":\"web9\",\"outcome\":\"updated\"}}\n{\"pro",
@@ -925,10 +926,10 @@ static void set_up(void)
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         EXPECT(mkdtemp(directory));
-        runtime = path_join(directory, "run");
-        state = path_join(directory, "lib");
-        config_path = path_join(directory, "cprd.conf");
-        qmp_path = path_join(directory, "qmp");
+        runtime = file_path(directory, "run");
+        state = file_path(directory, "lib");
+        config_path = file_path(directory, "cprd.conf");
+        qmp_path = file_path(directory, "qmp");
         snprintf(address.sun_path, sizeof(address.sun_path), "%s", qmp_path);
         EXPECT(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
         close(fd);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/device.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+/*
+ * fstat(2) asks a FUSE server for attributes that have expired. statx(2) with AT_STATX_DONT_SYNC does so only
+ * for those of the mask that the kernel knows to be stale (fs/fuse/dir.c, fuse_update_get_attr), so the mask
+ * is empty. Type and device number are filled in all the same: they come from the inode and cannot change
+ * while it lives.
+ *
+ * A file system on top of another one (overlayfs) may ask more of the one below. Whoever can mount those
+ * without being root can open only regular files, directories and FIFOs there, since such mounts are nodev.
+ * These are told apart before: FIOQSIZE is answered by the VFS from the inode, and fails for everything that
+ * is not a regular file or a directory (fs/ioctl.c), and F_GETPIPE_SZ succeeds for a pipe alone.
+ */
+
+static bool is_plain(int fd)
+{
+        loff_t size;
+        int flags = fcntl(fd, F_GETFL);
+
+        return flags < 0 || (flags & O_PATH) || ioctl(fd, FIOQSIZE, &size) == 0 ||
+               fcntl(fd, F_GETPIPE_SZ) >= 0;
+}
+
+static int node_number(const char *node, dev_t *ret, struct failure *f)
+{
+        struct stat st;
+
+        if (stat(node, &st) < 0)
+                return failure_set(f, errno, "%s: %s", node, strerror(errno));
+        if (!S_ISCHR(st.st_mode))
+                return failure_set(f, ENODEV, "%s is not a character device", node);
+        *ret = st.st_rdev;
+        return 0;
+}
+
+int device_check_path(int dirfd, const char *path, const char *node, struct failure *f)
+{
+        struct statx st = {};
+        dev_t number = 0;
+        int r = node_number(node, &number, f);
+
+        if (r < 0)
+                return r;
+        if (statx(dirfd, path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st) < 0)
+                return failure_set(f, errno, "cannot look at the file: %s", strerror(errno));
+        if (!S_ISCHR(st.stx_mode) || makedev(st.stx_rdev_major, st.stx_rdev_minor) != number)
+                return failure_set(f, ENODEV, "the file is not this host's %s", node);
+        return 0;
+}
+
+int device_check(int fd, const char *node, struct failure *f)
+{
+        if (is_plain(fd))
+                return failure_set(f, ENODEV, "the file is not this host's %s", node);
+        return device_check_path(fd, "", node, f);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+char *file_path(const char *directory, const char *format, ...)
+{
+        char *rest, *path;
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(&rest, format, ap);
+        va_end(ap);
+        if (n < 0 || asprintf(&path, "%s/%s", directory, rest) < 0)
+                abort();
+        free(rest);
+        return path;
+}
+
+int file_read(int dirfd, const char *path, size_t limit, char **ret_data, size_t *ret_size)
+{
+        _cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+        _cleanup_free_ char *data = NULL;
+        size_t size = 0, room = 0;
+
+        if (fd < 0)
+                return -errno;
+        for (;;) {
+                ssize_t n;
+
+                if (size + 1 >= room)
+                        data = mem_resize(data, room = room ? room * 2 : 4096);
+                n = read(fd, data + size, room - size - 1);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        break;
+                size += (size_t)n;
+                if (size > limit)
+                        return -EFBIG;
+        }
+        data[size] = '\0';
+        *ret_data = TAKE_PTR(data);
+        if (ret_size)
+                *ret_size = size;
+        return 0;
+}
+
+static int write_all(int fd, const char *text, size_t size)
+{
+        for (size_t at = 0; at < size;) {
+                ssize_t n = write(fd, text + at, size - at);
+
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                at += n > 0 ? (size_t)n : 0;
+        }
+        return 0;
+}
+
+int file_write(const char *path, const char *text, mode_t mode)
+{
+        _cleanup_free_ char *temporary = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        if (asprintf(&temporary, "%s.new", path) < 0)
+                return -ENOMEM;
+        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+        if (fd < 0)
+                return -errno;
+        r = write_all(fd, text, strlen(text));
+        if (r >= 0 && (fsync(fd) < 0 || rename(temporary, path) < 0))
+                r = -errno;
+        return r;
+}
+
+/* ---- removing ---- */
+
+struct removal {
+        unsigned depth, entries;
+};
+
+static int remove_one(struct removal *r, int dirfd, const char *name);
+
+/* The directory @name itself, not what a link of that name leads to, and not one that is mounted there. */
+static int open_directory(int dirfd, const char *name)
+{
+        struct open_how how = {
+                .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+        };
+        int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+
+        return fd < 0 ? -errno : fd;
+}
+
+static int remove_content(struct removal *removal, int dirfd, const char *name)
+{
+        int fd = open_directory(dirfd, name), r = 0;
+        struct dirent *entry;
+        DIR *dir;
+
+        if (fd < 0)
+                return fd;
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+        while (r >= 0 && (entry = readdir(dir)))
+                if (!STREQ(entry->d_name, ".") && !STREQ(entry->d_name, ".."))
+                        r = remove_one(removal, fd, entry->d_name);
+        closedir(dir);
+        return r;
+}
+
+/* What it is may change between two calls: whatever it was taken for, the kernel refuses to remove another
+ * kind, and then it is looked at once more. */
+static int remove_one(struct removal *removal, int dirfd, const char *name)
+{
+        int r = -EAGAIN;
+
+        if (++removal->entries > FILE_TREE_ENTRIES)
+                return -E2BIG;
+        if (removal->depth == FILE_TREE_DEPTH)
+                return -E2BIG;
+        removal->depth++;
+        for (int try = 0; try < 3; try++) {
+                if (unlinkat(dirfd, name, 0) == 0 || (errno == ENOENT && removal->depth > 1)) {
+                        r = 0;
+                        break;
+                }
+                r = -errno;
+                if (r != -EISDIR && r != -EPERM)
+                        break;
+                r = remove_content(removal, dirfd, name);
+                if (r >= 0)
+                        r = unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+                if (r != -ENOTDIR && r != -ELOOP && r != -ENOTEMPTY && r != -ENOENT)
+                        break;
+        }
+        removal->depth--;
+        return r;
+}
+
+int file_remove_tree(int dirfd, const char *name)
+{
+        return remove_one(&(struct removal){}, dirfd, name);
+}
