@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include "cli/format.h"
+#include "cli/printable.h"
 
 int client_connect(const struct options *o, struct cprd **ret)
 {
@@ -47,22 +48,57 @@ static void client_explain(const char *error, json_object *parameters)
                 snprintf(text, sizeof(text), errors[i].text, json_str(parameters, errors[i].field) ?: "?");
                 remedy = remedy ?: errors[i].remedy;
         }
-        fprintf(stderr, "%scprctl:%s %s\n", colour(stderr, COLOUR_BAD), colour(stderr, COLOUR_NONE),
-                make_printable(text));
+        fprintf(stderr, "%scprctl:%s %s\n", colour(stderr, COLOUR_BAD), colour(stderr, COLOUR_NONE), text);
         if (remedy)
                 fprintf(stderr, "        %s\n", remedy);
 }
 
 void client_error(const struct options *o, const char *error, json_object *parameters)
 {
-        _cleanup_json_ json_object *message = json_object_new_object();
+        _cleanup_json_ json_object *message = json_object_new_object(),
+                                   *printable = printable_copy(parameters);
 
-        client_explain(error, parameters);
+        client_explain(error, printable);
         if (!o->json)
                 return;
         json_add_str(message, "error", error);
         json_add(message, "parameters", json_object_get(parameters));
         client_print_json(message);
+}
+
+/* What a caller's @each is given. */
+struct listener {
+        const struct options *options;
+        cprd_reply_t each;
+        void *userdata;
+};
+
+static json_object *take_reply(const struct options *o, json_object *reply)
+{
+        return o->json ? json_object_get(reply) : printable_copy(reply);
+}
+
+static int on_each(json_object *parameters, void *userdata)
+{
+        const struct listener *l = userdata;
+        _cleanup_json_ json_object *reply = take_reply(l->options, parameters);
+
+        return l->each(reply, l->userdata);
+}
+
+int client_converse(const struct options *o, struct cprd *c, const char *method, json_object *parameters,
+                    cprd_reply_t each, void *userdata, json_object **ret, char **ret_error)
+{
+        struct listener l = {.options = o, .each = each, .userdata = userdata};
+        _cleanup_json_ json_object *reply = NULL;
+        int r = cprd_call(c, method, parameters, each ? on_each : NULL, &l, &reply, ret_error);
+
+        if (r < 0)
+                return r;
+        *ret = take_reply(o, reply);
+        if (*ret_error)
+                make_printable(*ret_error);
+        return r;
 }
 
 int client_call(const struct options *o, const char *method, json_object *parameters, json_object **ret)
@@ -78,10 +114,8 @@ int client_call(const struct options *o, const char *method, json_object *parame
                 return EXIT_REFUSED;
         }
         snprintf(name, sizeof(name), "io.cprd.%s", method);
-        r = cprd_call(c, name, parameters, NULL, NULL, &reply, &error);
+        r = client_converse(o, c, name, parameters, NULL, NULL, &reply, &error);
         cprd_free(c);
-        if (!o->json)
-                make_reply_printable(reply);
         if (r < 0)
                 fprintf(stderr, "cprctl: cprd has not answered: %s\n", strerror(-r));
         if (r > 0)
@@ -102,7 +136,8 @@ json_object *client_name(const struct options *o)
 
 void client_print_json(json_object *reply)
 {
-        printf("%s\n", json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN |
-                                                                     JSON_C_TO_STRING_NOSLASHESCAPE));
+        _cleanup_free_ char *text = printable_json(reply);
+
+        printf("%s\n", text ?: "null");
         fflush(stdout);
 }

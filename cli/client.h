@@ -32,6 +32,11 @@ int client_connect(const struct options *o, struct cprd **ret);
 /* Says what an error reply means: on stderr for people, and with --json on stdout for programs. */
 void client_error(const struct options *o, const char *error, json_object *parameters);
 
+/* cprd_call(), and everything that arrives made fit for a terminal, unless it is printed as JSON: the one way
+ * by which anything of the daemon's comes in. */
+int client_converse(const struct options *o, struct cprd *c, const char *method, json_object *parameters,
+                    cprd_reply_t each, void *userdata, json_object **ret, char **ret_error);
+
 /* Calls one method of io.cprd. Takes the reference of @parameters. Returns an exit status: 0, and the reply
  * is the caller's to put; or EXIT_REFUSED, and stderr says why. */
 int client_call(const struct options *o, const char *method, json_object *parameters, json_object **ret);

@@ -98,34 +98,6 @@ const char *format_time(int64_t usec, char text[static TEXT_MAX])
         return text;
 }
 
-char *make_printable(char *text)
-{
-        for (char *p = text; *p; p++) {
-                unsigned char c = (unsigned char)*p, next = (unsigned char)p[1];
-
-                if (c < ' ' || c == 0x7f)
-                        *p = '?';
-                if (c == 0xc2 && next >= 0x80 && next < 0xa0) /* U+0080 to U+009F: control characters too */
-                        p[0] = p[1] = '?';
-        }
-        return text;
-}
-
-void make_reply_printable(json_object *o)
-{
-        if (json_object_is_type(o, json_type_string)) {
-                make_printable((char *)json_object_get_string(o));
-        } else if (json_object_is_type(o, json_type_array)) {
-                for (size_t i = 0; i < json_object_array_length(o); i++)
-                        make_reply_printable(json_object_array_get_idx(o, i));
-        } else if (json_object_is_type(o, json_type_object)) {
-                json_object_object_foreach (o, key, value) {
-                        (void)key;
-                        make_reply_printable(value);
-                }
-        }
-}
-
 static bool wants_colour(FILE *f)
 {
         const char *no = getenv("NO_COLOR"), *term = getenv("TERM");

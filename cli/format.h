@@ -22,11 +22,6 @@ const char *format_outcome(const char *outcome);
 /* A local point in time, "2026-11-22 18:04:05"; usec by CLOCK_REALTIME. */
 const char *format_time(int64_t usec, char text[static TEXT_MAX]);
 
-/* Replaces what could do harm on a terminal (control characters) by '?'. In place; returns @text. */
-char *make_printable(char *text);
-/* The same for every string of a reply: what QEMU says is in it, and QEMU may have been taken over. */
-void make_reply_printable(json_object *o);
-
 /* Escape sequences, or "" where colours are not wanted: NO_COLOR, a dumb terminal, a pipe. */
 enum colour { COLOUR_NONE, COLOUR_GOOD, COLOUR_WARN, COLOUR_BAD, COLOUR_DIM, COLOUR_BOLD };
 const char *colour(FILE *f, enum colour c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/live.h"
+#include "cli/printable.h"
 #include "cli/verbs.h"
 
 #include <signal.h>
@@ -44,6 +45,7 @@ static int on_reply(json_object *reply, void *userdata)
         struct watch *w = userdata;
 
         snprintf(w->id, sizeof(w->id), "%s", json_str(reply, "id") ?: "");
+        make_printable(w->id);
         if (w->options->json)
                 client_print_json(reply);
         else
@@ -86,7 +88,8 @@ static int ask_history(struct watch *w, json_object **ret_record)
                 if (r >= 0) {
                         json_add_str(parameters, "id", w->id);
                         cprd_set_tick(c, TICK_MSEC, on_tick, w);
-                        r = cprd_call(c, "io.cprd.History", TAKE_PTR(parameters), NULL, NULL, &reply, &error);
+                        r = client_converse(w->options, c, "io.cprd.History", TAKE_PTR(parameters), NULL,
+                                            NULL, &reply, &error);
                         cprd_free(c);
                         if (r == 0) {
                                 *ret_record = json_object_get(
@@ -123,10 +126,8 @@ static int lost(struct watch *w, int r)
 
 static int finish(struct watch *w, json_object *record)
 {
-        if (!w->options->json) {
-                make_reply_printable(record);
+        if (!w->options->json)
                 live_record(&w->live, record);
-        }
         live_done(&w->live);
         return outcome_status(record);
 }
@@ -138,11 +139,10 @@ static int watch(struct watch *w, struct cprd *c)
         int r;
 
         cprd_set_tick(c, TICK_MSEC, on_tick, w);
-        r = cprd_call(c, "io.cprd.Handoff", request_make(w->options), on_reply, w, &reply, &error);
+        r = client_converse(w->options, c, "io.cprd.Handoff", request_make(w->options), on_reply, w, &reply,
+                            &error);
         if (r > 0) {
                 live_done(&w->live);
-                if (!w->options->json)
-                        make_reply_printable(reply);
                 client_error(w->options, error, reply);
                 return EXIT_REFUSED;
         }

@@ -98,7 +98,6 @@ static void make_note(json_object *reply, json_object *progress, char *text, siz
                 snprintf(text, size, "pause began");
         else if (STREQ(stage, "commit") && pause >= 0)
                 snprintf(text, size, "pause %s", format_duration(pause, duration));
-        make_printable(text);
 }
 
 static void stage_ended(struct live *l, json_object *reply, json_object *progress)
@@ -110,7 +109,7 @@ static void stage_ended(struct live *l, json_object *reply, json_object *progres
                  json_str(progress, "stage") ?: "?");
         l->n_stages += !json_flag(progress, "undo");
         make_note(reply, progress, note, sizeof(note));
-        put_line(l, "  %s%-12s%s%8s%s%s%s%s", failed ? colour(l->out, COLOUR_BAD) : "", make_printable(stage),
+        put_line(l, "  %s%-12s%s%8s%s%s%s%s", failed ? colour(l->out, COLOUR_BAD) : "", stage,
                  failed ? colour(l->out, COLOUR_NONE) : "",
                  format_duration(json_int(progress, "elapsed", 0), duration), note[0] ? "   " : "",
                  failed ? colour(l->out, COLOUR_BAD) : "", note, failed ? colour(l->out, COLOUR_NONE) : "");

@@ -40,25 +40,6 @@ static void durations_read(void)
                         FAIL("\"%s\" was taken as a duration", bad[i]);
 }
 
-static void a_reply_is_printable(void)
-{
-        _cleanup_json_ json_object *o = json_object_new_object(), *list = json_object_new_array();
-
-        json_object_array_add(list, json_object_new_string("a\033[2Jb\xc2\x9b\tc"));
-        json_add(o, "list", json_object_get(list));
-        json_add_str(o, "text", "not\xffUTF-8\xc3");
-        make_reply_printable(o);
-        EXPECT_STR(json_object_get_string(json_object_array_get_idx(list, 0)), "a?[2Jb???c");
-        EXPECT_STR(json_str(o, "text"), "not?UTF-8?");
-}
-
-static void printable(void)
-{
-        char text[] = "a\033[2Jb\nc\xc3\xa4";
-
-        EXPECT_STR(make_printable(text), "a?[2Jb?c\xc3\xa4");
-}
-
 /* Plays JSON lines to the live view, returns what a pipe gets to see. */
 static char *play(const char *const *replies, size_t n, const char *record)
 {
@@ -191,8 +172,6 @@ int main(void)
 {
         TEST(durations);
         TEST(durations_read);
-        TEST(printable);
-        TEST(a_reply_is_printable);
         TEST(handoff_updated);
         TEST(handoff_rolled_back);
         TEST(handoff_refused);
