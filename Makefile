@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The tests and the demo; cprd itself is built and installed with Meson, see README.md. All of it needs root, for the
-# packages it installs and for the lab, and takes it by sudo.
+# The packages, the tests and the demo. To build and install cprd without packages use Meson, see README.md. All of it
+# needs root, for the packages that it installs and for the lab, and gets it by sudo.
 root := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CPRD_LAB_CACHE,CPRD_LAB_MIRROR,CPRD_LAB_SECURITY_MIRROR)
 
-.PHONY: demo check check-matrix check-kernel check-dkms bench dkms-deb clean
+.PHONY: demo check check-matrix check-kernel check-dkms check-packages bench deb clean
 
 # A QEMU replaced twice under a guest with open connections, to look at.
 demo:
@@ -29,9 +29,13 @@ check-dkms:
 bench:
 	@$(root) tests/check --part bench
 
-# The Debian package with the kernel change, into build/.
-dkms-deb:
-	@mkdir -p build && kernel/dkms/build-deb build
+# The Debian packages, for Debian 12 and 13, into build/deb/bookworm and build/deb/trixie.
+deb:
+	@$(root) debian/build-packages
+
+# These packages: built twice, looked through by lintian, installed and purged in fresh roots.
+check-packages:
+	@$(root) tests/install/packages
 
 clean:
 	$(root) rm -rf build
