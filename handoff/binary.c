@@ -2,6 +2,7 @@
 #include "common/allow.h"
 #include "handoff/check.h"
 #include "handoff/launch.h"
+#include "handoff/wait.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,30 +22,30 @@ void check_binary_file(struct handoff *h, struct findings *fs)
         const char *defect, *remedy;
         struct failure f = {}, what = {};
 
-        if (!allow_path(json_arr(json_obj(h->order.json, "order"), "binaries"), d->binary))
+        if (!allow_path(json_arr(json_obj(h->order.json, "order"), "binaries"), h->facts.destination.binary))
                 return finding_block(fs, ID_FILE, "add it to `binaries` in /etc/cprd/cprd.conf",
-                                     "%s is not in the list of allowed binaries", d->binary);
-        if (asprintf(&path, "root%s", d->binary) < 0)
-                abort();
+                                     "%s is not in the list of allowed binaries",
+                                     h->facts.destination.binary);
+        path = text_print("root%s", h->facts.destination.binary);
         fd = openat(h->source.process.proc_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0 || fstat(fd, &d->file) < 0)
                 return finding_block(fs, ID_FILE, "install it, or name another one with --qemu", "%s: %s",
-                                     d->binary, strerror(errno));
+                                     h->facts.destination.binary, strerror(errno));
         defect = allow_file_defect(&d->file, &remedy);
         if (defect)
-                return finding_block(fs, ID_FILE, remedy, "%s %s", d->binary, defect);
-        if (vmstate_find_slot(fd, &d->slot, &f) < 0) {
-                failure_set(&what, f.error, "%s: %s", d->binary, f.what);
+                return finding_block(fs, ID_FILE, remedy, "%s %s", h->facts.destination.binary, defect);
+        if (vmstate_find_slot(fd, &d->shield.slot, &f) < 0) {
+                failure_set(&what, f.error, "%s: %s", h->facts.destination.binary, f.what);
                 failure_remedy(&what, "%s", f.remedy[0] ? f.remedy : "name a qemu-system binary");
                 return finding_block_failure(fs, ID_FILE, &what);
         }
-        finding_pass(fs, ID_FILE, "%s, one shield slot", d->binary);
+        finding_pass(fs, ID_FILE, "%s, one shield slot", h->facts.destination.binary);
 }
 
 /* Starts it with no machine and a QMP connection, as the source's twin. */
 static int run_binary(struct handoff *h, struct launched *child, struct failure *f)
 {
-        char *const argv[] = {h->destination.binary,
+        char *const argv[] = {h->facts.destination.binary,
                               "-machine",
                               "none",
                               "-nodefaults",
@@ -65,7 +66,7 @@ static int run_binary(struct handoff *h, struct launched *child, struct failure 
         its = pair[1];
         r = launch_prepare(
                 &(struct launch){.twin = &h->source.process,
-                                 .binary = h->destination.binary,
+                                 .binary = h->facts.destination.binary,
                                  .argv = argv,
                                  .fds = (struct launch_fd[]){{null, 0}, {null, 1}, {null, 2}, {its, 10}},
                                  .n_fds = 4},
@@ -100,8 +101,7 @@ static int ask_binary(struct handoff *h, struct findings *fs, struct failure *f)
         _cleanup_json_ json_object *version = NULL, *machines = NULL, *schema = NULL;
         struct destination *d = &h->destination;
         struct qmp *q = d->qmp;
-        json_object *v, *about;
-        int r = wait_greeting(h, q, f);
+        int r = wait_greeting(h, q, h->step.deadline - now_usec(), f);
 
         if (r >= 0)
                 r = wait_qmp(h, q, "query-version", NULL, &version, f);
@@ -111,24 +111,20 @@ static int ask_binary(struct handoff *h, struct findings *fs, struct failure *f)
                 r = wait_qmp(h, q, "query-qmp-schema", NULL, &schema, f);
         if (r < 0)
                 return r;
-        v = json_obj(version, "qemu");
-        if (asprintf(&d->version, "%d.%d.%d", (int)json_int(v, "major", 0), (int)json_int(v, "minor", 0),
-                     (int)json_int(v, "micro", 0)) < 0)
-                return -ENOMEM;
-        about = json_object_new_object();
-        json_add_str(about, "binary", d->binary);
-        json_add_str(about, "version", d->version);
-        r = handoff_fact(h, "destination", about, f);
+        h->facts.destination.version = qmp_version_text(version);
+        r = facts_note(h, "destination", f);
         if (r < 0)
                 return r;
         if (!knows_cpr_transfer(schema))
                 finding_block(fs, ID_QEMU, "use QEMU 10.0 or newer", "QEMU %s has no cpr-transfer",
-                              d->version);
-        else if (!knows_machine(machines, h->source.machine))
+                              h->facts.destination.version);
+        else if (!knows_machine(machines, h->facts.source.machine))
                 finding_block(fs, ID_QEMU, "use a QEMU that still has this machine type",
-                              "QEMU %s does not know the machine type %s", d->version, h->source.machine);
+                              "QEMU %s does not know the machine type %s", h->facts.destination.version,
+                              h->facts.source.machine);
         else
-                finding_pass(fs, ID_QEMU, "QEMU %s knows the machine %s", d->version, h->source.machine);
+                finding_pass(fs, ID_QEMU, "QEMU %s knows the machine %s", h->facts.destination.version,
+                             h->facts.source.machine);
         return 0;
 }
 
@@ -138,7 +134,7 @@ void check_binary_runs(struct handoff *h, struct findings *fs)
         struct failure f = {}, why = {};
         int r;
 
-        if (!h->destination.slot.slot)
+        if (!h->destination.shield.slot.slot)
                 return; /* not a binary that may be run */
         r = run_binary(h, &child, &f);
         if (r >= 0)
@@ -152,7 +148,7 @@ void check_binary_runs(struct handoff *h, struct findings *fs)
                 if (child.report >= 0)
                         launch_report(&child, &why);
                 finding_block(fs, ID_QEMU, "see that it runs on this host: try `-machine none -nodefaults`",
-                              "%s does not start as a QEMU: %s", h->destination.binary,
+                              "%s does not start as a QEMU: %s", h->facts.destination.binary,
                               why.error ? why.what : f.what);
         }
 }

@@ -4,8 +4,9 @@
 #include "common/file.h"
 #include "common/kernel.h"
 #include "handoff/listeners.h"
-#include "handoff/owner.h"
+#include "handoff/migration.h"
 #include "handoff/unit.h"
+#include "handoff/wait.h"
 
 #include <sys/stat.h>
 
@@ -19,7 +20,6 @@ static void check_kernel(struct handoff *h, struct findings *fs)
         kernel_probe(DEVICE_PATH, &k);
         if (!k.reset_owner)
                 return finding_block_failure(fs, "kernel", &k.problem);
-        h->kernel_reclaims = k.reclaim;
         finding_pass(fs, "kernel", "Linux %s: vhost-vsock has VHOST_RESET_OWNER", k.release);
         if (k.reclaim)
                 finding_pass(fs, "kernel-reclaim", "a device of a dead owner can be reclaimed");
@@ -32,19 +32,19 @@ static void check_kernel(struct handoff *h, struct findings *fs)
 
 static void check_source_version(struct handoff *h, struct findings *fs)
 {
-        if (atoi(h->source.version) < 10)
+        if (atoi(h->facts.source.version) < 10)
                 finding_block(fs, "source-qemu", "restart the VM with QEMU 10.0 or newer, once",
-                              "the source is QEMU %s, which has no cpr-transfer", h->source.version);
+                              "the source is QEMU %s, which has no cpr-transfer", h->facts.source.version);
         else
-                finding_pass(fs, "source-qemu", "the source is QEMU %s, machine %s", h->source.version,
-                             h->source.machine);
+                finding_pass(fs, "source-qemu", "the source is QEMU %s, machine %s", h->facts.source.version,
+                             h->facts.source.machine);
 }
 
 static void check_device(struct handoff *h, struct findings *fs)
 {
-        const struct cmdline_facts *facts = &h->destination.facts;
+        const struct cmdline_facts *facts = &h->destination.cmdline_facts;
 
-        if (facts->n_vsock == 0 && h->source.device_fd < 0)
+        if (facts->n_vsock == 0 && h->facts.source.device_fd < 0)
                 return finding_block(fs, "vsock-device",
                                      "update this VM with QEMU's own cpr-transfer; it needs no cprd",
                                      "the VM has no vhost-vsock device");
@@ -55,24 +55,21 @@ static void check_device(struct handoff *h, struct findings *fs)
         if (facts->n_vsock > 1)
                 return finding_block(fs, "vsock-device", "start the VM with one vhost-vsock device",
                                      "the VM has %zu vhost-vsock devices", facts->n_vsock);
-        if (h->source.device_fd < 0 || facts->cid < 3 || facts->cid > UINT32_MAX - 1)
+        if (h->facts.source.device_fd < 0 || facts->cid < 3 || facts->cid > UINT32_MAX - 1)
                 return finding_block(
                         fs, "vsock-device", "see that QEMU opened " DEVICE_PATH " (or got it as vhostfd=)",
                         "the source holds no " DEVICE_PATH ", or its guest-cid is not a guest's");
-        finding_pass(fs, "vsock-device", "CID %u, fd %d of process %d", h->source.cid, h->source.device_fd,
-                     h->source.process.pid);
+        finding_pass(fs, "vsock-device", "CID %u, fd %d of process %d", (uint32_t)h->facts.source.cid,
+                     (int)h->facts.source.device_fd, h->source.process.pid);
 }
 
-static void check_strategy(struct handoff *h, struct findings *fs)
+static void check_injection(struct handoff *h, struct findings *fs)
 {
         struct failure f = {};
-        int r = owner_find(h, &f);
 
-        if (r >= 0)
-                r = inject_prepare(&h->source.tracee, &f);
-        if (r < 0)
-                return finding_block_failure(fs, "strategy", &f);
-        finding_pass(fs, "strategy", "ownership moves by the strategy %s", h->owner->name);
+        if (inject_prepare(&h->source.tracee, &f) < 0)
+                return finding_block_failure(fs, "injection", &f);
+        finding_pass(fs, "injection", "the source's code has what an injected system call needs");
 }
 
 static void check_tracing(struct handoff *h, struct findings *fs)
@@ -121,7 +118,7 @@ static void check_namespaces(struct handoff *h, struct findings *fs)
 
 static void check_listeners(struct handoff *h, struct findings *fs)
 {
-        const struct cmdline_facts *facts = &h->destination.facts;
+        const struct cmdline_facts *facts = &h->destination.cmdline_facts;
         struct stat st;
         bool found = false;
 
@@ -210,7 +207,7 @@ static void check_migration(struct handoff *h, struct findings *fs)
                 return finding_block(fs, "migration", "remove the device that cannot migrate",
                                      "QEMU says: %s",
                                      json_object_get_string(json_object_array_get_idx(reasons, 0)));
-        if (status && (STREQ(status, "active") || STREQ(status, "setup") || STREQ(status, "device")))
+        if (status && !migration_is_over(status))
                 return finding_block(fs, "migration", "wait for it, or cancel it",
                                      "a migration is under way (%s)", status);
         finding_pass(fs, "migration", "nothing blocks a migration");
@@ -260,7 +257,7 @@ static void check_seccomp(struct handoff *h, struct findings *fs)
 
 static void check_hot_plug(struct handoff *h, struct findings *fs)
 {
-        const struct cmdline_facts *facts = &h->destination.facts;
+        const struct cmdline_facts *facts = &h->destination.cmdline_facts;
         _cleanup_json_ json_object *nothing = json_object_new_object();
         const char *remedy = "unplug it again, or restart the VM with it on its command line";
         struct failure f = {};
@@ -290,7 +287,7 @@ static void check_hot_plug(struct handoff *h, struct findings *fs)
 
 static void check_cpu(struct handoff *h, struct findings *fs)
 {
-        const char *cpu = h->destination.facts.cpu;
+        const char *cpu = h->destination.cmdline_facts.cpu;
 
         if (cpu && (STREQ(cpu, "max") || STREQ(cpu, "host")))
                 finding_warn(fs, "cpu-model", "use a named CPU model", "%s is not stable between versions",
@@ -309,7 +306,7 @@ static void check_command_line(struct handoff *h, struct findings *fs)
 }
 
 static void (*const checks[])(struct handoff *h, struct findings *fs) = {
-        check_source_version, check_kernel,      check_device,    check_strategy,  check_tracing,
+        check_source_version, check_kernel,      check_device,    check_injection, check_tracing,
         check_namespaces,     check_memory,      check_run_state, check_migration, check_command_line,
         check_listeners,      check_unit,        check_seccomp,   check_hot_plug,  check_cpu,
         check_binary_file,    check_binary_runs,

@@ -2,6 +2,7 @@
 #include "handoff/fault.h"
 
 #include "common/log.h"
+#include "handoff/wait.h"
 
 #include <signal.h>
 #include <sys/pidfd.h>
@@ -45,7 +46,9 @@ static pid_t cprd_pid(const struct handoff *h)
         struct ucred peer = {};
         socklen_t size = sizeof(peer);
 
-        return h->cprd >= 0 && getsockopt(h->cprd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+        return h->link.fd >= 0 && getsockopt(h->link.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
+                       ? peer.pid
+                       : 0;
 }
 
 static int kill_cprd(struct handoff *h, struct failure *f)

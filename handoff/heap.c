@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "handoff/destination.h"
+#include "handoff/wait.h"
 
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -11,7 +12,7 @@
  * to find them first. */
 #define STEP (4UL << 20)
 
-static int find_heap(const struct process *p, uint64_t *ret_address, uint64_t *ret_size)
+static int find_heap(const struct process *p, struct heap_facts *ret)
 {
         _cleanup_free_ char *maps = NULL;
         unsigned long from, to;
@@ -27,83 +28,82 @@ static int find_heap(const struct process *p, uint64_t *ret_address, uint64_t *r
         name = strrchr(maps, '\n');
         if (sscanf(name ? name + 1 : maps, "%lx-%lx", &from, &to) != 2 || to <= from)
                 return -EBADMSG;
-        *ret_address = from;
-        *ret_size = to - from;
+        *ret = (struct heap_facts){.address = (int64_t)from, .size = (int64_t)(to - from)};
         return 0;
 }
 
-static int lock_steps(struct handoff *h, uint64_t until, struct failure *f)
+/* Looks at the news between the steps: a large heap must not make this process deaf. */
+static int lock_steps(struct handoff *h, struct failure *f)
 {
-        struct destination *d = &h->destination;
-        uint64_t address = d->heap_address, end = d->heap_address + d->heap_size;
-        int r = 0;
+        struct tracee *t = &h->destination.tracee;
+        uint64_t address = (uint64_t)h->facts.heap.address, end = address + (uint64_t)h->facts.heap.size;
 
-        for (; r >= 0 && address < end && now_usec() < until; address += STEP) {
+        for (int r = 0; address < end; address += STEP) {
                 struct injection call = {.nr = SYS_mlock,
                                          .arguments = {address, end - address < STEP ? end - address : STEP}};
+                struct failure why = {};
 
-                r = inject_calls(&d->tracee, &call, 1, h->deadline, f);
+                r = inject_calls(t, &call, 1, h->step.deadline, &why);
+                if (r < 0 && !t->stopped)
+                        return r == -ESRCH ? obituary_write(h, f) : failure_pass(f, &why);
+                if (r < 0) {
+                        log_debug("the destination's heap is not locked: %s", why.what);
+                        return 0;
+                }
+                r = wait_look(h, f);
+                if (r < 0)
+                        return r;
         }
-        return r;
+        return 0;
 }
 
-/* QEMU's limit is not made for this, so it does not count for these calls. */
-static int lock_unlimited(struct handoff *h, uint64_t until, struct failure *f)
+/* QEMU's limit is not made for this: it is raised by just this much, for just these calls. Should this
+ * process die meanwhile, the destination dies with it. */
+static int lock_within_limit(struct handoff *h, struct failure *f)
 {
-        const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
-        struct rlimit its;
-        bool lifted = prlimit(h->destination.process.pid, RLIMIT_MEMLOCK, &none, &its) == 0;
-        int r = lock_steps(h, until, f);
+        pid_t pid = h->destination.process.pid;
+        struct rlimit its, raised;
+        bool lifted = prlimit(pid, RLIMIT_MEMLOCK, NULL, &its) == 0 && its.rlim_cur != RLIM_INFINITY;
+        int r;
 
+        if (lifted) {
+                raised = (struct rlimit){its.rlim_cur + (rlim_t)h->facts.heap.size, its.rlim_max};
+                if (raised.rlim_max < raised.rlim_cur)
+                        raised.rlim_max = raised.rlim_cur;
+                lifted = prlimit(pid, RLIMIT_MEMLOCK, &raised, NULL) == 0;
+        }
+        r = lock_steps(h, f);
         if (lifted)
-                prlimit(h->destination.process.pid, RLIMIT_MEMLOCK, &its, NULL);
+                prlimit(pid, RLIMIT_MEMLOCK, &its, NULL);
         return r;
 }
 
-/* Before it is locked, for whoever has to unlock it: a call that fails may have locked a part. */
-static int note_heap(struct handoff *h, uint64_t address, uint64_t size, struct failure *f)
-{
-        json_object *fact = json_object_new_object();
-
-        h->destination.heap_address = address;
-        h->destination.heap_size = size;
-        json_add_int(fact, "address", (int64_t)address);
-        json_add_int(fact, "size", (int64_t)size);
-        return handoff_fact(h, "heap", fact, f);
-}
-
-int heap_lock(struct handoff *h, uint64_t until, struct failure *f)
+int heap_lock(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        struct failure why = {};
-        uint64_t address, size, locked = 0;
+        uint64_t locked = 0;
         int r;
 
         /* One that locks its memory itself (-overcommit mem-lock=on) has done this already. */
         if (process_status_number(&d->process, "VmLck", 10, &locked) < 0 || locked ||
-            find_heap(&d->process, &address, &size) < 0)
+            find_heap(&d->process, &h->facts.heap) < 0)
                 return 0;
-        r = note_heap(h, address, size, f);
+        /* Before it is locked, for whoever has to unlock it: a call that fails may have locked a part. */
+        r = facts_note(h, "heap", f);
         if (r >= 0)
                 r = destination_stop(h, f);
         if (r < 0)
                 return r;
-        r = lock_unlimited(h, until, &why);
-        if (r == -ESRCH)
-                return destination_obituary(h, f);
-        if (!d->tracee.stopped)
-                return failure_set(f, r, "cannot lock the destination's heap: %s", why.what);
-        if (r < 0)
-                log_debug("the destination's heap is not locked: %s", why.what);
-        tracee_resume(&d->tracee, PTRACE_CONT, 0);
-        return 0;
+        r = lock_within_limit(h, f);
+        return r < 0 ? r : tracee_resume(&d->tracee, PTRACE_CONT, 0);
 }
 
 int heap_unlock(struct handoff *h, struct failure *f)
 {
-        struct destination *d = &h->destination;
-        struct injection call = {.nr = SYS_munlock, .arguments = {d->heap_address, d->heap_size}};
-        int r = d->heap_size ? inject_calls(&d->tracee, &call, 1, h->deadline, f) : 0;
+        struct injection call = {
+                .nr = SYS_munlock,
+                .arguments = {(uint64_t)h->facts.heap.address, (uint64_t)h->facts.heap.size}};
+        int r = h->facts.heap.size ? inject_calls(&h->destination.tracee, &call, 1, h->step.deadline, f) : 0;
 
         /* ENOMEM: it has shrunk meanwhile; what is left of it is unlocked. */
         return r == -ENOMEM ? 0 : r;

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/log.h"
 #include "handoff/handoff.h"
-#include "proto/handoff.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-
-/* The end towards cprd. cprd may go away and come back while a handoff runs: then what would be told is lost,
- * but the journal has it, and cprd reads that when it is back. */
 
 #define RETRY_USEC   (200 * USEC_PER_MSEC)
 #define FINISH_TRIES 5
@@ -46,10 +42,9 @@ static int read_order(struct order *o, json_object *line, struct failure *f)
         o->start_time = (uint64_t)json_int(j, "startTime", 0);
         o->binary = json_str(j, "binary");
         o->qmp = json_str(j, "qmp");
-        o->strategy = json_str(j, "strategy");
         o->max_pause = (uint64_t)json_int(j, "maxPause", (int64_t)(2 * USEC_PER_SEC));
         o->begun = (uint64_t)json_int(j, "begun", (int64_t)now_usec());
-        o->only_check = STREQ(json_str(j, "until") ?: "", "check");
+        o->until = json_str(j, "until") ?: "retire";
         if (!name_is_valid(o->id) || !name_is_valid(o->name) || o->pid <= 0 || !o->qmp)
                 return failure_set(f, EBADMSG, "the order is not complete");
         o->json = json_object_get(line);
@@ -83,7 +78,7 @@ static int take_message(struct handoff *h, const struct handoff_message *m, int 
         case HANDOFF_DEVICE:
                 close_fd(h->device);
                 h->device = TAKE_FD(mine);
-                h->source.cid = (uint32_t)m->value;
+                h->facts.source.cid = (int64_t)m->value;
                 return 0;
         case HANDOFF_PROCESS: {
                 struct process *p = m->role == HANDOFF_SOURCE ? &h->source.process : &h->destination.process;
@@ -108,15 +103,15 @@ int link_connect(struct handoff *h, struct failure *f)
 {
         int r;
 
-        h->cprd = connect_socket(f);
-        if (h->cprd < 0)
-                return h->cprd;
-        r = say_hello(h->cprd, h->order.id, false);
+        h->link.fd = connect_socket(f);
+        if (h->link.fd < 0)
+                return h->link.fd;
+        r = say_hello(h->link.fd, h->order.id, false);
         while (r == 0) {
                 struct handoff_message m;
                 int fd;
 
-                r = handoff_receive(h->cprd, &m, &fd, f);
+                r = handoff_receive(h->link.fd, &m, &fd, f);
                 if (r == 0)
                         r = failure_set(f, ECONNRESET, "cprd ended the connection");
                 if (r > 0)
@@ -126,13 +121,13 @@ int link_connect(struct handoff *h, struct failure *f)
                 return failure_set(f, r, "no order from cprd: %s", strerror(-r));
         if (!h->journal)
                 return failure_set(f, EBADMSG, "cprd sent no order");
-        return fcntl(h->cprd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+        return fcntl(h->link.fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
 static void lose(struct handoff *h)
 {
-        h->cprd = close_fd(h->cprd);
-        h->cprd_retry = now_usec() + RETRY_USEC;
+        h->link.fd = close_fd(h->link.fd);
+        h->link.retry = now_usec() + RETRY_USEC;
 }
 
 void link_tell(struct handoff *h, int op, int role, uint64_t value, int pass_fd)
@@ -140,22 +135,22 @@ void link_tell(struct handoff *h, int op, int role, uint64_t value, int pass_fd)
         struct handoff_message m = HANDOFF_MESSAGE((uint16_t)op, .role = (uint32_t)role, .value = value);
 
         snprintf(m.name, sizeof(m.name), "%s", h->order.id);
-        if (h->cprd >= 0 && handoff_send(h->cprd, &m, pass_fd) < 0)
+        if (h->link.fd >= 0 && handoff_send(h->link.fd, &m, pass_fd) < 0)
                 lose(h);
 }
 
 static void come_back(struct handoff *h)
 {
-        if (now_usec() < h->cprd_retry)
+        if (now_usec() < h->link.retry)
                 return;
-        h->cprd_retry = now_usec() + RETRY_USEC;
-        h->cprd = connect_socket(NULL);
-        if (h->cprd < 0)
+        h->link.retry = now_usec() + RETRY_USEC;
+        h->link.fd = connect_socket(NULL);
+        if (h->link.fd < 0)
                 return;
-        if (fcntl(h->cprd, F_SETFL, O_NONBLOCK) < 0 || say_hello(h->cprd, h->order.id, true) < 0)
+        if (fcntl(h->link.fd, F_SETFL, O_NONBLOCK) < 0 || say_hello(h->link.fd, h->order.id, true) < 0)
                 return lose(h);
         if (h->device >= 0)
-                link_tell(h, HANDOFF_DEVICE, 0, h->source.cid, h->device);
+                link_tell(h, HANDOFF_DEVICE, 0, (uint64_t)h->facts.source.cid, h->device);
         if (h->destination.process.pidfd >= 0)
                 link_tell(h, HANDOFF_PROCESS, HANDOFF_DESTINATION, 0, h->destination.process.pidfd);
         link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
@@ -163,12 +158,12 @@ static void come_back(struct handoff *h)
 
 void link_read(struct handoff *h)
 {
-        if (h->cprd < 0)
+        if (h->link.fd < 0)
                 return come_back(h);
         for (;;) {
                 struct handoff_message m;
                 struct failure f = {};
-                int fd, r = handoff_receive(h->cprd, &m, &fd, &f);
+                int fd, r = handoff_receive(h->link.fd, &m, &fd, &f);
 
                 if (r == -EAGAIN)
                         return;
@@ -182,10 +177,10 @@ void link_read(struct handoff *h)
 
 void link_finish(struct handoff *h)
 {
-        for (int try = 0; h->cprd < 0 && try < FINISH_TRIES; try++) {
+        for (int try = 0; h->link.fd < 0 && try < FINISH_TRIES; try++) {
                 if (try)
                         nanosleep(&(struct timespec){.tv_nsec = RETRY_USEC * NSEC_PER_USEC}, NULL);
-                h->cprd_retry = 0;
+                h->link.retry = 0;
                 come_back(h);
         }
         link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);

@@ -11,8 +11,8 @@ _Static_assert(LISTENER_NAME_MAX == sizeof(((struct sockaddr_un *)NULL)->sun_pat
 
 static void use_rights_of_source(const struct handoff *h)
 {
-        setfsgid(h->source.gid);
-        setfsuid(h->source.uid);
+        setfsgid((gid_t)h->facts.source.gid);
+        setfsuid((uid_t)h->facts.source.uid);
 }
 
 static void use_own_rights(void)
@@ -84,29 +84,42 @@ static int make_listener(struct handoff *h, struct listener *l, struct failure *
         return failure_remedy(f, "let the VM's sockets be in a directory that its user may write to");
 }
 
+void listeners_recover(struct handoff *h)
+{
+        struct cmdline_facts *facts = &h->destination.cmdline_facts;
+        json_object *paths = h->facts.listeners;
+
+        if (!json_object_is_type(paths, json_type_array))
+                return;
+        for (size_t i = 0; i < json_object_array_length(paths) && i < LISTENERS_MAX; i++) {
+                const char *path = json_object_get_string(json_object_array_get_idx(paths, i));
+
+                if (path)
+                        facts->listeners[facts->n_listeners++] =
+                                (struct listener){.path = text_copy(path), .fd = -EBADF};
+        }
+}
+
 int listeners_make(struct handoff *h, struct failure *f)
 {
-        struct cmdline_facts *facts = &h->destination.facts;
+        struct cmdline_facts *facts = &h->destination.cmdline_facts;
         json_object *paths = json_object_new_array();
+        int r;
 
         for (size_t i = 0; i < facts->n_listeners; i++)
                 json_object_array_add(paths, json_object_new_string(facts->listeners[i].path));
-        if (handoff_fact(h, "listeners", paths, f) < 0)
-                return -EIO;
-        h->destination.has_listeners = true;
-        for (size_t i = 0; i < facts->n_listeners; i++) {
-                int r = make_listener(h, &facts->listeners[i], f);
-
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        json_object_put(h->facts.listeners);
+        h->facts.listeners = paths;
+        r = facts_note(h, "listeners", f);
+        for (size_t i = 0; r >= 0 && i < facts->n_listeners; i++)
+                r = make_listener(h, &facts->listeners[i], f);
+        return r;
 }
 
 int listeners_publish(struct handoff *h, struct failure *f)
 {
-        for (size_t i = 0; i < h->destination.facts.n_listeners; i++) {
-                const struct listener *l = &h->destination.facts.listeners[i];
+        for (size_t i = 0; i < h->destination.cmdline_facts.n_listeners; i++) {
+                const struct listener *l = &h->destination.cmdline_facts.listeners[i];
                 char name[LISTENER_NAME_MAX];
                 int r = listener_name(h, l, name);
 
@@ -122,17 +135,18 @@ int listeners_publish(struct handoff *h, struct failure *f)
 
 void listeners_close(struct handoff *h)
 {
-        for (size_t i = 0; i < h->destination.facts.n_listeners; i++)
-                h->destination.facts.listeners[i].fd = close_fd(h->destination.facts.listeners[i].fd);
+        for (size_t i = 0; i < h->destination.cmdline_facts.n_listeners; i++)
+                h->destination.cmdline_facts.listeners[i].fd =
+                        close_fd(h->destination.cmdline_facts.listeners[i].fd);
 }
 
 void listeners_remove(struct handoff *h)
 {
-        const struct cmdline_facts *facts = &h->destination.facts;
+        const struct cmdline_facts *facts = &h->destination.cmdline_facts;
 
         listeners_close(h);
         /* Those of a committed destination are its only way to the world, published or not. */
-        if (!h->destination.has_listeners || h->committed)
+        if (!h->facts.listeners || h->facts.committed)
                 return;
         use_rights_of_source(h);
         for (size_t i = 0; i < facts->n_listeners; i++) {

@@ -17,6 +17,9 @@
 /* The name of @l before it is published. ENAMETOOLONG: it has none. */
 int listener_name(const struct handoff *h, const struct listener *l, char name[static LISTENER_NAME_MAX]);
 
+/* Takes them from the journal's facts, for a recovery. */
+void listeners_recover(struct handoff *h);
+
 /* Binds them all; they do not listen yet. */
 int listeners_make(struct handoff *h, struct failure *f);
 /* Renames them over the paths that clients know. No-op for one that has been. */

@@ -435,3 +435,11 @@ json_object *qmp_arguments(const char *key, ...)
         va_end(ap);
         return o;
 }
+
+char *qmp_version_text(json_object *version)
+{
+        json_object *v = json_obj(version, "qemu");
+
+        return text_print("%d.%d.%d", (int)json_int(v, "major", 0), (int)json_int(v, "minor", 0),
+                          (int)json_int(v, "micro", 0));
+}

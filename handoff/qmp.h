@@ -76,5 +76,8 @@ const char *qmp_migration_status(struct qmp *q, uint64_t after);
 /* An event's time: µs since the epoch, of the host's clock, as QEMU stamped it; 0: none. */
 uint64_t qmp_event_usec(json_object *event);
 
+/* The version in the reply of query-version, as text; the caller's to free. */
+char *qmp_version_text(json_object *version);
+
 /* Makes an arguments object of string pairs: qmp_arguments("path", "/machine", "property", "type", NULL). */
 json_object *qmp_arguments(const char *key, ...) __attribute__((sentinel));

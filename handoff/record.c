@@ -2,7 +2,6 @@
 #include "handoff/record.h"
 
 #include "common/log.h"
-#include "handoff/owner.h"
 
 static json_object *qemu(const struct process *p, const char *binary, const char *version,
                          const char *machine)
@@ -34,21 +33,22 @@ static void add_connections(const struct handoff *h, json_object *o)
 json_object *record_make(struct handoff *h, const char *outcome, json_object *stages)
 {
         json_object *o = json_object_new_object();
-        const struct destination *d = &h->destination;
+        const struct source_facts *source = &h->facts.source;
+        const struct destination_facts *destination = &h->facts.destination;
 
         json_add_str(o, "id", h->order.id);
         json_add_str(o, "name", h->order.name);
         json_add_str(o, "caller", h->order.caller);
         json_add_str(o, "outcome", outcome);
-        if (h->source.exe)
+        if (source->binary)
                 json_add(o, "source",
-                         qemu(&h->source.process, h->source.exe, h->source.version, h->source.machine));
-        if (d->binary)
-                json_add(o, "destination", qemu(&d->process, d->binary, d->version, h->source.machine));
-        if (h->owner)
-                json_add_str(o, "strategy", h->owner->name);
-        if (h->source.cid)
-                json_add_int(o, "cid", h->source.cid);
+                         qemu(&h->source.process, source->binary, source->version, source->machine));
+        if (destination->binary)
+                json_add(o, "destination",
+                         qemu(&h->destination.process, destination->binary, destination->version,
+                              source->machine));
+        if (source->cid)
+                json_add_int(o, "cid", source->cid);
         json_add_int(o, "begun", (int64_t)h->order.begun);
         json_add_int(o, "elapsed", (int64_t)(now_usec() - h->order.begun));
         add_pause(h, o);

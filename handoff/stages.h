@@ -1,12 +1,49 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+/*
+ * The stages of a handoff, and how they are walked. The table is in stages.c and knows nothing of walking;
+ * walk.c walks any table, which its unit test makes use of.
+ */
+
 #include "handoff/handoff.h"
 
-/* Runs the handoff from its first stage to one of its ends, and returns the record for the journal (the
- * caller's). Rolling back is walking the table backwards from where it stopped. */
-json_object *stages_run(struct handoff *h);
+/* What a step depends on, and what its failure means. An undo depends on nothing but its deadline. */
+enum {
+        NEEDS_SOURCE = 1 << 0,      /* fails when the source exits */
+        NEEDS_DESTINATION = 1 << 1, /* fails when the destination exits */
+        CANCELLABLE = 1 << 2,       /* fails when the handoff is cancelled */
+        COUNTS_PAUSE = 1 << 3,      /* the guest waits: hurried, and fails when the pause budget is used up */
+        TOUCHES_NOTHING = 1 << 4,   /* its failure is a refusal: nothing was touched by then */
+        ENDS_CHECKS = 1 << 5,       /* the findings are complete after it */
+        COMMITS = 1 << 6,           /* the point of no return lies in it */
+};
 
-/* The same for a handoff whose cprd-handoff died: from the journal and from what is really there to one of
- * its ends. */
-json_object *stages_recover(struct handoff *h);
+struct stage {
+        const char *name;
+        int (*act)(struct handoff *h, struct failure *f);
+        int (*undo)(struct handoff *h, struct failure *f); /* NULL: nothing to undo */
+        uint64_t deadline;                                 /* µs, for each of both */
+        unsigned flags;
+        const char *outcome; /* of a handoff that was asked to end here; NULL: it cannot be */
+};
+
+struct walk {
+        const struct stage *stages;
+        size_t n;
+};
+
+/* The table of a handoff. */
+extern const struct walk handoff_walk;
+
+/* Prints the table as a JSON array of {"name", "undo", "deadline", "flags": […]}, for tests and documents. */
+void stages_print(const struct walk *w);
+
+/* Walks from the first stage to one of the ends. Returns the record for the journal, the caller's. Rolling
+ * back is walking backwards from the stage that failed, until the journal says that the handoff is committed;
+ * after that there is only forward. */
+json_object *walk_run(const struct walk *w, struct handoff *h);
+
+/* Does the same for a handoff whose cprd-handoff died: from its journal, and from what is really there, to
+ * one of the ends. Returns NULL if it had come to its end. */
+json_object *walk_recover(const struct walk *w, struct handoff *h);

@@ -1,15 +1,43 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/wait.h"
+
 #include "handoff/destination.h"
-#include "handoff/handoff.h"
+#include "handoff/freeze.h"
+#include "handoff/migration.h"
+#include "handoff/stages.h"
 
 #include <poll.h>
 
-enum { POLL_SIGNAL, POLL_CPRD, POLL_SOURCE, POLL_DESTINATION, POLL_SOURCE_QMP, POLL_DESTINATION_QMP, N_POLL };
+enum {
+        POLL_SIGNAL,
+        POLL_CPRD,
+        POLL_SOURCE,
+        POLL_DESTINATION,
+        POLL_SOURCE_QMP,
+        POLL_DESTINATION_QMP,
+        POLL_RELAY
+};
+#define N_POLL (POLL_RELAY + RELAY_N_POLL)
+
+/* The source's first STOP after `migrate`, which is the migration's or somebody else's (source.h). */
+static void note_stop(struct handoff *h)
+{
+        json_object *stop;
+
+        if (!h->source.events || h->pause_began)
+                return;
+        stop = qmp_event(h->source.qmp, "STOP", h->source.events - 1, NULL);
+        if (!stop)
+                return;
+        h->pause_began = now_usec();
+        h->stop_usec = qmp_event_usec(stop);
+        h->source.stopped_early = !h->relay.hung_up;
+}
 
 /* Takes in everything that has happened, without judging it. */
 static int take_news(struct handoff *h, struct failure *f)
 {
-        json_object *stop;
+        struct source *s = &h->source;
         struct destination *d = &h->destination;
 
         while (tracee_poll(&d->tracee) > 0 && d->tracee.stopped) {
@@ -18,41 +46,57 @@ static int take_news(struct handoff *h, struct failure *f)
                 if (r < 0)
                         return r;
         }
-        if (h->source.qmp)
-                qmp_read(h->source.qmp);
-        if (h->source_events && !h->pause_began &&
-            (stop = qmp_event(h->source.qmp, "STOP", h->source_events - 1, NULL))) {
-                h->pause_began = now_usec();
-                h->stop_usec = qmp_event_usec(stop);
+        freeze_poll(h);
+        relay_move(h);
+        if (s->qmp) {
+                qmp_read(s->qmp);
+                note_stop(h);
         }
         if (d->qmp)
                 qmp_read(d->qmp);
-        if (h->source.process.pidfd >= 0)
-                h->source.is_dead = !process_is_alive(&h->source.process);
+        if (s->process.pidfd >= 0)
+                s->is_dead = !process_is_alive(&s->process);
         if (d->process.pidfd >= 0)
                 d->is_dead = !process_is_alive(&d->process);
         link_read(h);
         return 0;
 }
 
-/* What of that ends the current step. */
+/* A dead source cannot be gone back to: then there is only forward, however late it is. */
+static bool may_turn_back(const struct handoff *h)
+{
+        return !h->facts.committed && !h->source.is_dead;
+}
+
+static bool is_over_budget(const struct handoff *h, uint64_t now)
+{
+        return (h->step.flags & COUNTS_PAUSE) && h->pause_began && now > h->pause_began + h->order.max_pause;
+}
+
+/* What of the news ends the current step. */
 static int judge_news(struct handoff *h, struct failure *f)
 {
+        const unsigned flags = h->step.flags;
         uint64_t now = now_usec();
 
-        /* A dead source cannot be gone back to: then only forward, however late it is. */
-        if (!h->undoing && !h->committed && !(h->loaded && h->source.is_dead)) {
-                if (h->aborted)
+        if (may_turn_back(h)) {
+                if ((flags & CANCELLABLE) && h->aborted)
                         return failure_set(f, ECANCELED, "it was cancelled");
-                if (h->pause_began && now > h->pause_began + h->order.max_pause)
+                if ((flags & CANCELLABLE) && h->source.stopped_early)
+                        return migration_explain_stop(h, f);
+                if (is_over_budget(h, now))
                         return failure_set(f, ETIME, "the pause budget of %llu ms is used up",
                                            (unsigned long long)(h->order.max_pause / USEC_PER_MSEC));
         }
-        if (!h->undoing && !h->retiring && h->destination.is_dead)
-                return destination_obituary(h, f);
-        if (!h->loaded && h->source.is_dead)
+        if ((flags & NEEDS_DESTINATION) && h->destination.is_dead)
+                return obituary_write(h, f);
+        if ((flags & NEEDS_DESTINATION) && h->relay.failure.error)
+                return process_exits(&h->destination.process, PROCESS_DYING_MSEC)
+                               ? obituary_write(h, f)
+                               : failure_pass(f, &h->relay.failure);
+        if ((flags & NEEDS_SOURCE) && h->source.is_dead)
                 return failure_set(f, ESRCH, "the source (process %d) has exited", h->source.process.pid);
-        if (now >= h->deadline)
+        if (now >= h->step.deadline)
                 return failure_set(f, ETIMEDOUT, "its deadline has passed");
         return 0;
 }
@@ -64,36 +108,44 @@ int wait_look(struct handoff *h, struct failure *f)
         return r < 0 ? r : judge_news(h, f);
 }
 
-static void sleep_until_news(struct handoff *h)
+static uint64_t wake_up_time(const struct handoff *h, uint64_t until)
+{
+        if (h->step.deadline < until)
+                until = h->step.deadline;
+        if ((h->step.flags & COUNTS_PAUSE) && h->pause_began && may_turn_back(h) &&
+            h->pause_began + h->order.max_pause < until)
+                until = h->pause_began + h->order.max_pause + 1;
+        return h->link.fd < 0 && h->link.retry < until ? h->link.retry : until;
+}
+
+static void sleep_until_news(struct handoff *h, uint64_t until)
 {
         struct destination *d = &h->destination;
         struct pollfd fds[N_POLL] = {
                 [POLL_SIGNAL] = {.fd = tracee_signal_fd()},
-                [POLL_CPRD] = {.fd = h->cprd},
+                [POLL_CPRD] = {.fd = h->link.fd},
                 /* Once dead a pidfd stays readable. */
                 [POLL_SOURCE] = {.fd = h->source.is_dead ? -1 : h->source.process.pidfd},
                 [POLL_DESTINATION] = {.fd = d->is_dead ? -1 : d->process.pidfd},
                 [POLL_SOURCE_QMP] = {.fd = h->source.qmp ? qmp_fd(h->source.qmp) : -1},
                 [POLL_DESTINATION_QMP] = {.fd = d->qmp ? qmp_fd(d->qmp) : -1},
         };
-        uint64_t now = now_usec(), until = h->deadline;
+        uint64_t now = now_usec();
         struct timespec left;
 
-        if (h->pause_began && !h->committed && !h->undoing && h->pause_began + h->order.max_pause < until)
-                until = h->pause_began + h->order.max_pause + 1;
-        if (h->cprd < 0 && h->cprd_retry < until)
-                until = h->cprd_retry;
+        until = wake_up_time(h, until);
         if (until < now)
                 until = now;
-        for (size_t i = 0; i < N_POLL; i++)
+        for (size_t i = 0; i < POLL_RELAY; i++)
                 fds[i].events = POLLIN;
+        relay_poll(&h->relay, fds + POLL_RELAY);
         left.tv_sec = (time_t)((until - now) / USEC_PER_SEC);
         left.tv_nsec = (long)((until - now) % USEC_PER_SEC * NSEC_PER_USEC);
         ppoll(fds, N_POLL, &left, NULL);
 }
 
-int wait_until(struct handoff *h, int (*ready)(struct handoff *h, void *userdata), void *userdata,
-               struct failure *f)
+static int wait_to(struct handoff *h, uint64_t until, int (*ready)(struct handoff *h, void *userdata),
+                   void *userdata, struct failure *f)
 {
         for (;;) {
                 int r = take_news(h, f);
@@ -102,20 +154,31 @@ int wait_until(struct handoff *h, int (*ready)(struct handoff *h, void *userdata
                         r = ready(h, userdata);
                 if (r == 0)
                         r = judge_news(h, f);
-                if (r != 0)
+                if (r != 0 || now_usec() >= until)
                         return r;
-                sleep_until_news(h);
+                sleep_until_news(h, until);
         }
+}
+
+int wait_until(struct handoff *h, int (*ready)(struct handoff *h, void *userdata), void *userdata,
+               struct failure *f)
+{
+        return wait_to(h, UINT64_MAX, ready, userdata, f);
+}
+
+int wait_at_most(struct handoff *h, uint64_t usec, int (*ready)(struct handoff *h, void *userdata),
+                 void *userdata, struct failure *f)
+{
+        return wait_to(h, now_usec() + usec, ready, userdata, f);
 }
 
 /* A destination that dies takes its QMP connection with it: then its last words say more than the
  * connection's end. */
 static int explain(struct handoff *h, struct qmp *q, int r, struct failure *f)
 {
-        struct pollfd poller = {.fd = h->destination.process.pidfd, .events = POLLIN};
-
-        if (r < 0 && q == h->destination.qmp && qmp_error(q) && poll(&poller, 1, 1000) > 0)
-                return destination_obituary(h, f);
+        if (r < 0 && q == h->destination.qmp && qmp_error(q) &&
+            process_exits(&h->destination.process, PROCESS_DYING_MSEC))
+                return obituary_write(h, f);
         return r;
 }
 
@@ -219,11 +282,13 @@ static int has_greeting(struct handoff *h, void *userdata)
         return closed(h, w);
 }
 
-int wait_greeting(struct handoff *h, struct qmp *q, struct failure *f)
+int wait_greeting(struct handoff *h, struct qmp *q, uint64_t usec, struct failure *f)
 {
         struct qmp_wait w = {.qmp = q, .f = f};
-        int r = wait_until(h, has_greeting, &w, f);
+        int r = wait_at_most(h, usec, has_greeting, &w, f);
 
+        if (r == 0)
+                return failure_set(f, EBUSY, "it does not answer");
         return r < 0 ? r : wait_qmp(h, q, "qmp_capabilities", NULL, NULL, f);
 }
 

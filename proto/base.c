@@ -79,6 +79,13 @@ char *text_print(const char *format, ...)
         return mem_check(n < 0 ? NULL : text);
 }
 
+int failure_pass(struct failure *f, const struct failure *why)
+{
+        if (f && !f->error)
+                *f = *why;
+        return -why->error;
+}
+
 uint64_t now_usec(void)
 {
         struct timespec ts;

@@ -100,6 +100,9 @@ int failure_set(struct failure *f, int error, const char *what, ...) _printf_(3,
 /* Adds what to do about it; kept if there is a remedy already. Returns -f->error. */
 int failure_remedy(struct failure *f, const char *remedy, ...) _printf_(2, 3);
 
+/* Passes a failure on whole, with its remedy, unless @f is NULL or set already. Returns -why->error. */
+int failure_pass(struct failure *f, const struct failure *why);
+
 /* CLOCK_BOOTTIME in µs: comparable between processes of one host, and it goes on during a suspend. */
 uint64_t now_usec(void);
 

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Why a destination died. Its stderr is a memory file until the source retires, so that its last words get
+ * into the record; then the source's stderr takes the file's place.
+ */
+
+#include "proto/base.h"
+
+struct handoff;
+
+struct obituary {
+        int log; /* owned: the memory file; -EBADF: none yet, or this is a recovery */
+};
+
+/* Makes the memory file. */
+int obituary_open(struct obituary *o, struct failure *f);
+void obituary_close(struct obituary *o);
+
+/* Fills @f with how the dead destination ended and with its first complaint. Returns -ESRCH. */
+int obituary_write(struct handoff *h, struct failure *f);
+/* A destination that refuses the state knows why, and says so when it exits, which it does in a moment: fills
+ * @f if it comes within @msec, or leaves it alone. */
+void obituary_await(struct handoff *h, int msec, struct failure *f);

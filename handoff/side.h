@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The two QEMUs of a handoff, as source.c and destination.c and the tricks that are played on them see them.
+ */
+
+#include "common/process.h"
+#include "handoff/channels.h"
+#include "handoff/cmdline.h"
+#include "handoff/heap.h"
+#include "handoff/inject.h"
+#include "handoff/obituary.h"
+#include "handoff/qmp.h"
+#include "handoff/shield.h"
+#include "handoff/withhold.h"
+
+#include <sys/stat.h>
+
+struct source {
+        struct process process;
+        struct qmp *qmp;
+        struct tracee tracee;
+        struct cmdline cmdline;
+        uint64_t events;    /* of its QMP connection when `migrate` was sent, plus one; 0: not sent */
+        bool stopped_early; /* by somebody else, before we hung up */
+        bool frozen;        /* its main thread is stopped by us, so that nobody can continue it */
+        bool is_dead;       /* it has exited */
+};
+
+struct destination {
+        struct process process;
+        struct qmp *qmp;
+        struct tracee tracee;
+        struct stat file; /* of its binary when that was checked: it must be this one that is executed */
+        struct cmdline cmdline;
+        struct cmdline_facts cmdline_facts;
+        struct channels channels;
+        struct withhold withhold;
+        struct shield shield;
+        struct obituary obituary;
+        bool owns;    /* the kernel said so after its claim */
+        bool is_dead; /* it has exited */
+};
+
+/* The destination's numbers of the fds that it inherits. */
+enum { FD_DEVICE = 10, FD_STDERR = 11, FD_LISTENERS = 12 };
