@@ -9,14 +9,13 @@ at that point, whether its state has reached the destination, whether the handof
 import contextlib
 import json
 import os
-import re
 import subprocess
 import time
 from pathlib import Path
 
 from lab import VM, Result, cprctl, binary, expect, expect_equal, report, start_cprctl, test, wait_until
 
-STAGE_TABLE = Path("/src/handoff/stages.c")
+HELPER = "/usr/lib/cprd/cprd-handoff"
 CONFIG = Path("/etc/cprd/cprd.conf")
 ACTIONS = ["fail", "hang", "kill-helper", "kill-cprd", "kill-both", "kill-destination", "exit-destination",
            "kill-source", "close-qmp"]
@@ -41,16 +40,14 @@ WORDS = {"updated": "updated", "refused": "refused", "still_on_source": "source"
 
 
 def stage_table():
-    """(name, whether it has an undo, deadline in seconds) of each stage, in order."""
-    table = re.search(r"static const struct stage stages\[\] = \{(.*?)\n\};", STAGE_TABLE.read_text(), re.S)
-    stages = re.findall(r'\{"(\w+)", \w+, (\w+), (\d+) \* MS\}', table[1])
-    expect(len(stages) > 5, f"no stage table found in {STAGE_TABLE}")
-    return [(name, undo != "NULL", int(milliseconds) / 1000) for name, undo, milliseconds in stages]
+    """The table of the stages, as the program itself prints it."""
+    result = subprocess.run([HELPER, "--stages"], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(result.stdout)
 
 
-STAGES = [name for name, _, _ in stage_table()]
-UNDO_STAGES = [name for name, has_undo, _ in stage_table() if has_undo]
-DEADLINES = {name: seconds for name, _, seconds in stage_table()}
+STAGES = [stage["name"] for stage in stage_table()]
+UNDO_STAGES = [stage["name"] for stage in stage_table() if stage["undo"]]
+DEADLINES = {stage["name"]: stage["deadline"] / 1000000 for stage in stage_table()}
 
 
 def restart_daemon():
