@@ -66,7 +66,6 @@ static json_object *request_make(const struct options *o)
         json_object *parameters = client_name(o);
 
         json_add_str(parameters, "binary", o->qemu);
-        json_add_str(parameters, "strategy", o->strategy);
         if (o->max_pause)
                 json_add_int(parameters, "maxPause", o->max_pause);
         if (o->faults)

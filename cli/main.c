@@ -11,7 +11,6 @@ enum {
         OPTION_QMP,
         OPTION_QEMU,
         OPTION_MAX_PAUSE,
-        OPTION_STRATEGY,
         OPTION_FAULT,
         OPTION_ID,
         OPTION_SOCKET,
@@ -24,7 +23,6 @@ static const struct option long_options[] = {
         {"qmp", required_argument, NULL, OPTION_QMP},
         {"qemu", required_argument, NULL, OPTION_QEMU},
         {"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
-        {"strategy", required_argument, NULL, OPTION_STRATEGY},
         {"fault", required_argument, NULL, OPTION_FAULT},
         {"id", required_argument, NULL, OPTION_ID},
         {"socket", required_argument, NULL, OPTION_SOCKET},
@@ -72,7 +70,6 @@ static void help(void)
                "                            connected to it during a check or a handoff\n"
                "      --qemu PATH           QEMU to hand off to (default: the path the running one was started from)\n"
                "      --max-pause DURATION  roll back if the guest is paused for longer, for example 500ms (default 2s)\n"
-               "      --strategy NAME       remote, cooperative or native (default: found by looking)\n"
                "      --id ID               of a handoff\n"
                "      --json                for programs: one JSON object per line\n"
                "      --socket PATH         of cprd, instead of " CPRD_ADDRESS "\n"
@@ -130,9 +127,6 @@ static int take_option(struct options *o, int option, const char *value)
                 return parse_duration(value, &o->max_pause) < 0
                                ? usage("not a duration such as 500ms or 2s:", value)
                                : 0;
-        case OPTION_STRATEGY:
-                o->strategy = value;
-                return 0;
         case OPTION_FAULT:
                 o->faults = o->faults ?: json_object_new_array();
                 json_object_array_add(o->faults, json_object_new_string(value));

@@ -161,8 +161,8 @@ int verb_list(const struct options *o)
 
 int verb_show(const struct options *o)
 {
-        static const char *const keys[] = {"state",    "pid",         "qmp",     "binary",     "cid",
-                                           "strategy", "connections", "handoff", "lastHandoff"};
+        static const char *const keys[] = {"state", "pid",         "qmp",     "binary",
+                                           "cid",   "connections", "handoff", "lastHandoff"};
         _cleanup_json_ json_object *reply = NULL;
         json_object *vm;
         int r = client_call(o, "Describe", client_name(o), &reply);

@@ -94,6 +94,18 @@ void connections_done(struct connections *c)
         *c = (struct connections){};
 }
 
+int64_t connections_count(int64_t cid)
+{
+        struct connections c = {};
+        int64_t n;
+
+        if (cid < 0 || cid > UINT32_MAX || connections_list((uint32_t)cid, &c) < 0)
+                return -1;
+        n = (int64_t)c.n;
+        connections_done(&c);
+        return n;
+}
+
 size_t connections_lost(const struct connections *before, const struct connections *after)
 {
         size_t lost = 0;

@@ -18,5 +18,8 @@ struct connections {
 int connections_list(uint32_t cid, struct connections *ret);
 void connections_done(struct connections *c);
 
+/* How many there are with CID @cid; -1: the kernel does not say, or it is no CID. */
+int64_t connections_count(int64_t cid);
+
 /* How many of @before are not in @after. */
 size_t connections_lost(const struct connections *before, const struct connections *after);

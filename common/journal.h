@@ -7,8 +7,8 @@
  * What has been appended is synced before journal_append() returns, so whoever recovers knows at least as
  * much as was done.
  *
- *   {"order": {"id", "name", "caller", "pid", "startTime", "binary"?, "qmp", "maxPause", "strategy"?,
- * "faults"?, "until": "check"|"retire", "begun"}}
+ *   {"order": {"id", "name", "caller", "pid", "startTime", "binary"?, "qmp", "maxPause",
+ *             "binaries", "learnt", "deadlines"?, "faults"?, "until": "check"|"retire", "begun"}}
  *   {"fact": {…}}                     something learned that a recovery needs; members of later facts win
  *   {"finding": {Finding}}            of io.cprd.varlink
  *   {"progress": {Progress}}          of io.cprd.varlink; "begin" is written before the step is

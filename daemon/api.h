@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The methods of io.cprd and of org.varlink.service. */
+/* The methods of io.cprd and of org.varlink.service: which there are, and who may call them. */
 
 #include "daemon/server.h"
 
-/* Runs a call: it has had its last reply when this returns, or will have it later. */
+/* The server's dispatch; the call's context is the struct daemon. */
 void api_call(struct call *call, const char *method);

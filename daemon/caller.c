@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/caller.h"
+
 #include "common/file.h"
 
 #include <fcntl.h>
@@ -44,11 +45,17 @@ static void read_comm(pid_t pid, char *comm, size_t size)
                         *p = p[1] ? '?' : '\0';
 }
 
-int caller_identify(int socket, struct caller *ret)
+gid_t caller_group(void)
+{
+        struct group *group = getgrnam(CALLER_GROUP);
+
+        return group ? group->gr_gid : (gid_t)-1;
+}
+
+int caller_identify(int socket, gid_t group, struct caller *ret)
 {
         struct ucred peer;
         socklen_t size = sizeof(peer);
-        struct group *group = getgrnam(CALLER_GROUP);
         char comm[32] = "?";
 
         if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
@@ -57,6 +64,6 @@ int caller_identify(int socket, struct caller *ret)
         read_comm(peer.pid, comm, sizeof(comm));
         snprintf(ret->text, sizeof(ret->text), "uid=%u pid=%d %s", peer.uid, peer.pid, comm);
         ret->allowed = peer.uid == 0 || peer.uid == geteuid() ||
-                       (group && (peer.gid == group->gr_gid || in_supplementary(socket, group->gr_gid)));
+                       (group != (gid_t)-1 && (peer.gid == group || in_supplementary(socket, group)));
         return 0;
 }

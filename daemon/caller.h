@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Who is at the other end of a unix socket, as the kernel has noted it at connect time (unix(7)). */
+/* Who is at the other end of a unix socket, as the kernel noted it at connect time (unix(7)). */
 
 #include "proto/base.h"
 
 #include <sys/types.h>
+
+#define CALLER_GROUP "cprd"
 
 struct caller {
         uid_t uid;
@@ -13,6 +15,8 @@ struct caller {
         char text[96]; /* "uid=0 pid=123 cprctl": for the record */
 };
 
-#define CALLER_GROUP "cprd"
+/* The group's number, (gid_t)-1: there is no such group. May ask other programs (nsswitch.conf(5)): once, at
+ * start. */
+gid_t caller_group(void);
 
-int caller_identify(int socket, struct caller *ret);
+int caller_identify(int socket, gid_t group, struct caller *ret);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/config.h"
+
 #include "common/allow.h"
 #include "common/file.h"
 

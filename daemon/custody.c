@@ -39,6 +39,12 @@ static void store_remove(const char *name)
         sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=%s", name);
 }
 
+void custody_init(struct custody *c, const char *id)
+{
+        *c = (struct custody){};
+        snprintf(c->id, sizeof(c->id), "%s", id);
+}
+
 static struct kept *find(struct custody *c, enum custody_kind kind, uint64_t value)
 {
         for (size_t i = 0; i < c->n; i++)
@@ -84,10 +90,10 @@ void custody_drop(struct custody *c)
                 store_name(c, &c->kept[i], name);
                 store_remove(name);
         }
-        custody_close(c);
+        custody_done(c);
 }
 
-void custody_close(struct custody *c)
+void custody_done(struct custody *c)
 {
         for (size_t i = 0; i < c->n; i++)
                 close_fd(c->kept[i].fd);

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * What cprd keeps for one handoff so that it outlives everybody: duplicates of the device, and the pidfds of
- * both QEMUs. They go into systemd's fd store as well (sd_pid_notify_with_fds(3)), and come back from it
- * after a restart of cprd, known by their names: KIND-ID-VALUE. All of it is dropped when the handoff has
- * ended: a device held any longer would keep a dead VM's connections hanging and its CID taken.
+ * What cprd keeps for one handoff so that it outlives both QEMUs and the cprd-handoff: duplicates of the
+ * device, and pidfds. They are put into systemd's fd store as well (sd_pid_notify_with_fds(3)) and come back
+ * from it after a restart of cprd, known by their names: KIND-ID-VALUE. All of it is dropped when the handoff
+ * has ended: a device held any longer would keep a dead VM's connections hanging and its CID taken.
  */
 
 #include "proto/base.h"
@@ -29,14 +29,17 @@ struct custody {
         size_t n;
 };
 
+void custody_init(struct custody *c, const char *id);
+/* Closes this process's duplicates and leaves those in the fd store: cprd is being stopped, or custody_drop()
+ * has removed them before. */
+void custody_done(struct custody *c);
+
 /* Keeps @fd (taken over, also when it fails) in the place of what has the same kind and value. */
 int custody_keep(struct custody *c, enum custody_kind kind, uint64_t value, int fd, struct failure *f);
 /* The first of a kind, borrowed; -EBADF: none. */
 int custody_get(const struct custody *c, enum custody_kind kind);
 /* Lets go of everything, in the fd store too. */
 void custody_drop(struct custody *c);
-/* Closes this process's duplicates, and leaves those in the fd store: cprd is being stopped. */
-void custody_close(struct custody *c);
 
 /* Takes an fd that came back from the fd store under @name: if the name says that it belongs to handoff
  * @c->id. Returns 1: taken over; 0: not its own. */

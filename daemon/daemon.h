@@ -2,33 +2,37 @@
 #pragma once
 
 /*
- * All of cprd's state, in one place. Everything runs in one thread, in one sd-event loop, and nothing blocks.
+ * All of cprd's state, in one place. Everything runs in one thread, in one sd-event loop, and nothing blocks:
+ * what could is done by a child (children.h).
  */
 
-#include "daemon/config.h"
-
-#include <systemd/sd-event.h>
+#include "daemon/children.h"
+#include "daemon/helpers.h"
+#include "daemon/queue.h"
+#include "daemon/server.h"
 
 struct daemon {
         sd_event *event;
         struct config config;
-        char *runtime; /* /run/cprd: gone with the boot. Sockets, vms/NAME.json, handoffs/ID/journal */
+        char *runtime; /* /run/cprd: gone with the boot. Sockets, vms/NAME.json, handoffs/ID/journal,
+                          learnt.json */
         char *state;   /* /var/lib/cprd: history/ */
-        struct vm *vms;
-        struct handoff *handoffs; /* in flight and waiting, in the order in which they were asked for */
-        struct server *server;
-        struct helpers *helpers;
-
-        /* How a cprd-handoff is started, killed, and asked for: its unit, over sd-bus (units.h). Tests have
-         * another way. Starting replaces whatever is left of an earlier one; all return at once. */
-        int (*helper_start)(struct daemon *d, const char *id, struct failure *f);
-        int (*helper_kill)(struct daemon *d, const char *id);
-        int (*helper_look)(struct daemon *d, const char *id);
-        struct units *units;
+        int lock;      /* of the runtime directory: there is one cprd */
+        struct children *children;
+        struct registry registry;
+        struct history history;
+        struct learnt learnt;
+        struct queue queue;
+        struct helpers helpers;
+        struct server server;
 };
 
 /* Takes the configuration over, opens the two directories (made where they are missing) and reads what an
- * earlier cprd left in them: VMs and handoffs in flight. Nothing is listening yet. */
+ * earlier cprd left in them: VMs and jobs in flight. Nothing is listening yet. EBUSY: another cprd runs
+ * there. */
 int daemon_init(struct daemon *d, const char *runtime, const char *state, struct config *config,
                 struct failure *f);
+/* Listens, and goes on with what an earlier cprd left. @starter and @dispatch: see queue.h, server.h. */
+int daemon_start(struct daemon *d, const struct queue_starter *starter,
+                 void (*dispatch)(struct call *call, const char *method), struct failure *f);
 void daemon_done(struct daemon *d);

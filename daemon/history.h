@@ -2,21 +2,30 @@
 #pragma once
 
 /*
- * The records of past handoffs: one JSON file each, under /var/lib/cprd/history, named so that the order of
- * their names is the order in which they ended. The oldest go when there are too many. Each record also goes
- * to the system's journal, with a MESSAGE_ID (systemd/cprd.catalog) and fields.
+ * The records of past handoffs: one JSON file each, STATE/history/TIME-ID-NAME.json, so that their names
+ * alone say in which order they ended and which VM each is about. The names are kept in memory. The oldest
+ * records go when there are too many.
  */
 
-#include "daemon/daemon.h"
+#include "proto/base.h"
 
 #define HISTORY_REPLY_MAX 100 /* records of one reply */
 
-/* Keeps a record; one whose id is kept already is not kept twice. */
-int history_add(struct daemon *d, json_object *record, struct failure *f);
+struct history {
+        char *directory;
+        size_t limit, n, room;
+        struct history_entry *entries; /* the oldest first */
+};
 
-/* The newest records first, at most HISTORY_REPLY_MAX; of one VM and one id where these are not NULL. An
- * array, the caller's to put. */
-json_object *history_list(struct daemon *d, const char *name, const char *id);
+int history_init(struct history *h, const char *state, int64_t limit, struct failure *f);
+void history_done(struct history *h);
 
-/* The one line for people, and the fields for programs. */
-void history_log(json_object *record);
+bool history_has(const struct history *h, const char *id);
+
+/* Keeps a record of handoff @id of VM @name, with the time of now; one whose id is kept already is not kept
+ * twice. */
+int history_add(struct history *h, const char *id, const char *name, json_object *record, struct failure *f);
+
+/* The newest records first, at most HISTORY_REPLY_MAX and what fits into a message; of one VM and one id
+ * where these are not NULL. An array, the caller's to put. */
+json_object *history_list(const struct history *h, const char *name, const char *id);

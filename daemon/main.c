@@ -4,9 +4,9 @@
  * RUNTIME_DIRECTORY and STATE_DIRECTORY, and fds of handoffs in flight from its fd store.
  */
 #include "common/log.h"
-#include "daemon/handoffs.h"
-#include "daemon/helpers.h"
-#include "daemon/server.h"
+#include "daemon/api.h"
+#include "daemon/daemon.h"
+#include "daemon/recovery.h"
 #include "daemon/units.h"
 
 #include <getopt.h>
@@ -24,7 +24,7 @@ static int take_stored_fds(struct daemon *d, struct failure *f)
         if (n < 0)
                 return failure_set(f, n, "cannot take fds over from systemd: %s", strerror(-n));
         for (int i = 0; i < n; i++) {
-                handoffs_take_fd(d, names[i], SD_LISTEN_FDS_START + i);
+                recovery_take_fd(&d->queue, names[i], SD_LISTEN_FDS_START + i);
                 free(names[i]);
         }
         free(names);
@@ -45,45 +45,74 @@ static int watch_signals(struct daemon *d)
         return r < 0 ? r : sd_event_add_signal(d->event, NULL, SIGINT, NULL, NULL);
 }
 
-/* Without a bus there are no handoffs, but VMs can be registered; each handoff tries again. */
-static void open_units(struct daemon *d)
-{
-        struct failure f = {};
+/* ---- cprd-handoff as a unit ---- */
 
-        if (units_open(d, &f) < 0)
-                log_failure(LOG_WARNING, &f, "no handoffs for now");
+static void on_unit_failed(void *userdata, const char *id, const char *why)
+{
+        struct daemon *d = userdata;
+        struct job *j = queue_find(&d->queue, id);
+
+        if (j && j->state == JOB_STARTING)
+                runner_lost(j, why);
+        else
+                log_full(LOG_WARNING, j ? j->name : NULL, id, "%s", why);
 }
 
-static int start(struct daemon *d, struct config *config, struct failure *f)
+static void on_unit_absent(void *userdata, const char *id)
 {
+        struct daemon *d = userdata;
+        struct job *j = queue_find(&d->queue, id);
+
+        if (j)
+                runner_absent(j);
+}
+
+static int start_unit(void *userdata, const char *id, struct failure *f)
+{
+        return units_start(userdata, id, f);
+}
+
+static int kill_unit(void *userdata, const char *id)
+{
+        return units_kill(userdata, id);
+}
+
+static int look_unit(void *userdata, const char *id)
+{
+        return units_look(userdata, id);
+}
+
+/* ---- start and end ---- */
+
+static int start(struct daemon *d, struct config *config, struct units **ret_units, struct failure *f)
+{
+        static const struct units_events events = {.failed = on_unit_failed, .absent = on_unit_absent};
+        struct queue_starter starter = {.start = start_unit, .kill = kill_unit, .look = look_unit};
         const char *runtime = getenv("RUNTIME_DIRECTORY") ?: "/run/cprd";
         const char *state = getenv("STATE_DIRECTORY") ?: "/var/lib/cprd";
+        struct failure no_bus = {};
         int r = daemon_init(d, runtime, state, config, f);
 
-        d->helper_start = units_start;
-        d->helper_kill = units_kill;
-        d->helper_look = units_look;
         if (r >= 0)
                 r = watch_signals(d);
         if (r >= 0)
                 r = take_stored_fds(d, f);
-        if (r >= 0)
-                open_units(d);
-        if (r >= 0)
-                r = helpers_listen(d, f);
-        if (r >= 0)
-                r = server_listen(d, f);
-        if (r >= 0)
-                r = sd_event_set_watchdog(d->event, true);
         if (r < 0)
                 return failure_set(f, r, "cannot start: %s", strerror(-r));
-        handoffs_resume(d);
-        return 0;
+        /* Without a bus there are no handoffs, but VMs can be registered; each handoff tries again. */
+        if (units_new(d->event, &events, d, ret_units, &no_bus) < 0)
+                log_failure(LOG_WARNING, &no_bus, "no handoffs for now");
+        starter.userdata = *ret_units;
+        r = daemon_start(d, &starter, api_call, f);
+        if (r >= 0)
+                r = sd_event_set_watchdog(d->event, true);
+        return r < 0 ? failure_set(f, r, "cannot start: %s", strerror(-r)) : 0;
 }
 
 static int run(const char *config_path)
 {
-        struct daemon d = {};
+        struct daemon d = {.lock = -EBADF};
+        struct units *units = NULL;
         struct failure f = {};
         struct config config;
         int r = config_load(&config, config_path, &f);
@@ -93,7 +122,7 @@ static int run(const char *config_path)
                 config_done(&config);
                 return EXIT_CONFIG;
         }
-        r = start(&d, &config, &f);
+        r = start(&d, &config, &units, &f);
         if (r < 0) {
                 log_failure(LOG_ERR, &f, "cprd does not start");
         } else {
@@ -103,7 +132,7 @@ static int run(const char *config_path)
                         log_error("the event loop failed: %s", strerror(-r));
                 sd_notify(false, "STOPPING=1");
         }
-        units_close(&d);
+        units_free(units);
         daemon_done(&d);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,72 +1,104 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/server.h"
-#include "common/file.h"
 
+#include "common/file.h"
 #include "common/log.h"
-#include "daemon/api.h"
 #include "daemon/listener.h"
 #include "proto/varlink.h"
 
-#include <grp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define CONNECTIONS_MAX 256
-#define CONNECTIONS_FEW 192 /* of callers other than root: who may call cprd must not lock root out */
-
 struct connection {
         struct connection *next;
-        struct daemon *daemon;
+        struct server *server;
         struct varlink *varlink;
-        sd_event_source *io;
+        sd_event_source *io, *idle;
         struct caller caller;
         struct call *call; /* open; NULL: none */
-        bool broken;       /* to be closed by whoever is about to return to the loop */
-        bool ended;        /* the peer sends no more */
-        bool pending;      /* output waits until it can be sent */
-        unsigned depth;    /* of connection_work() */
-};
-
-struct server {
-        int fd;
-        sd_event_source *io;
-        struct connection *list;
-        size_t n;
+        struct connection *ready_next;
+        bool ready;   /* it waits for its turn, in the server's list */
+        bool broken;  /* to be closed at its next turn */
+        bool ended;   /* the peer sends no more */
+        bool hung_up; /* …and reads no more */
+        bool pending; /* output waits until it can be sent */
 };
 
 static void call_free(struct call *call)
 {
-        observer_remove(&call->observer);
+        if (call->gone)
+                call->gone(call);
         json_object_put(call->parameters);
         free(call);
 }
 
+static void ready_append(struct connection *c)
+{
+        struct connection **at = &c->server->ready;
+
+        while (*at)
+                at = &(*at)->ready_next;
+        *at = c;
+        c->ready_next = NULL;
+        c->ready = true;
+}
+
+static void ready_remove(struct connection *c)
+{
+        struct connection **at = &c->server->ready;
+
+        while (*at && *at != c)
+                at = &(*at)->ready_next;
+        if (*at)
+                *at = c->ready_next;
+        c->ready = false;
+}
+
 static void connection_free(struct connection *c)
 {
-        struct connection **at = &c->daemon->server->list;
+        struct connection **at = &c->server->list;
 
-        while (*at != c)
+        while (*at && *at != c)
                 at = &(*at)->next;
-        *at = c->next;
-        c->daemon->server->n--;
-        if (c->call) {
-                if (c->call->gone)
-                        c->call->gone(c->call);
-                call_free(c->call);
+        if (*at) {
+                *at = c->next;
+                c->server->n--;
         }
+        ready_remove(c);
+        if (c->call)
+                call_free(c->call);
         sd_event_source_disable_unref(c->io);
+        sd_event_source_disable_unref(c->idle);
         varlink_free(c->varlink);
         free(c);
 }
 
-/* Waits for what the connection can go on with: not for input while a call is open, for the peer may send
- * faster than calls end. */
-static void connection_arm(struct connection *c, bool output)
+/* Waits for what the connection can go on with. */
+static int connection_arm(struct connection *c)
 {
-        uint32_t events = (c->call || c->ended ? 0 : EPOLLIN) | (output ? EPOLLOUT : 0);
+        bool input = !c->call && !c->ended && !c->pending && !c->ready;
 
-        if (sd_event_source_set_io_events(c->io, events) < 0)
-                c->broken = true;
+        if (c->hung_up)
+                return 0;
+        return sd_event_source_set_io_events(c->io, (input ? EPOLLIN : 0) | (c->pending ? EPOLLOUT : 0));
+}
+
+/* It is gone on with, or closed, when all others have had their turn. */
+static void connection_queue(struct connection *c)
+{
+        if (!c->ready)
+                ready_append(c);
+        if (sd_event_source_set_enabled(c->server->turn, SD_EVENT_ONESHOT) < 0)
+                abort();
+        if (!c->broken)
+                connection_arm(c);
+}
+
+static void connection_break(struct connection *c)
+{
+        c->broken = true;
+        sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
+        connection_queue(c);
 }
 
 static void connection_flush(struct connection *c)
@@ -74,89 +106,154 @@ static void connection_flush(struct connection *c)
         int r = c->broken ? 0 : varlink_flush(c->varlink);
 
         c->pending = r > 0;
-        if (r < 0)
-                c->broken = true;
-        else
-                connection_arm(c, c->pending);
+        if (r < 0 || (!c->broken && connection_arm(c) < 0))
+                connection_break(c);
 }
 
 static void connection_send(struct connection *c, json_object *message)
 {
-        _cleanup_json_ json_object *mine = message;
-        int r = c->broken ? 0 : varlink_queue(c->varlink, mine, -EBADF);
+        int r = c->broken ? 0 : varlink_queue(c->varlink, message);
 
+        json_object_put(message);
         if (r < 0) {
-                log_warning("%s is cut off: %s", c->caller.text,
-                            r == -ENOBUFS ? "it does not read its replies" : strerror(-r));
-                c->broken = true;
+                log_warning("%s is cut off: it does not read its replies", c->caller.text);
+                connection_break(c);
         }
+        connection_flush(c);
+}
+
+/* A method with a NUL in it is none: what is behind it would be lost on everybody. */
+static const char *method_of(json_object *message)
+{
+        json_object *method = NULL;
+        const char *name = json_str(message, "method");
+
+        json_object_object_get_ex(message, "method", &method);
+        return name && strlen(name) == (size_t)json_object_get_string_len(method) ? name : NULL;
 }
 
 /* Makes a call of a message, and lets it run. Returns false when the message is not a call. */
 static bool connection_call(struct connection *c, json_object *message)
 {
-        const char *method = json_str(message, "method");
+        const char *method = method_of(message);
         json_object *parameters = json_obj(message, "parameters"), *any = NULL;
         struct call *call;
 
         json_object_object_get_ex(message, "parameters", &any);
         if (!method || (any && !parameters))
                 return false;
-        call = calloc(1, sizeof(*call));
-        if (!call)
-                return false;
-        call->daemon = c->daemon;
-        call->connection = c;
-        call->caller = &c->caller;
-        call->parameters = parameters ? json_object_get(parameters) : json_object_new_object();
-        call->more = json_flag(message, "more");
-        call->oneway = json_flag(message, "oneway");
+        call = mem_new(1, sizeof(*call));
+        *call = (struct call){
+                .connection = c,
+                .caller = &c->caller,
+                .context = c->server->context,
+                .parameters = parameters ? json_object_get(parameters) : json_object_new_object(),
+                .more = json_flag(message, "more"),
+                .oneway = json_flag(message, "oneway"),
+        };
         c->call = call;
-        api_call(call, method);
+        c->server->dispatch(call, method);
         return true;
 }
 
-/* Takes up calls until one stays open or none is left. A call may end at once, and from within this. */
-static void connection_work(struct connection *c)
+/* Takes up one call. */
+static void connection_next(struct connection *c)
 {
-        c->depth++;
-        while (!c->broken && !c->call) {
-                _cleanup_json_ json_object *message = NULL;
-                struct failure f = {};
-                int r = varlink_next(c->varlink, &message, &f);
+        _cleanup_json_ json_object *message = NULL;
+        struct failure f = {};
+        int r = varlink_next(c->varlink, &message, &f);
 
-                if (r == 0)
-                        break;
-                if (r < 0 || !connection_call(c, message)) {
-                        log_info("%s is cut off: %s", c->caller.text, r < 0 ? f.what : "not a method call");
-                        c->broken = true;
-                }
-        }
-        c->depth--;
-        connection_flush(c);
+        if (r > 0 && connection_call(c, message))
+                return;
+        if (r != 0)
+                log_info("%s is cut off: %s", c->caller.text, r < 0 ? f.what : "not a method call");
+        if (r != 0 || c->ended || connection_arm(c) < 0)
+                connection_break(c);
 }
 
-/* Ends a connection that is of no more use. Not below connection_work(), whose caller does it then. */
-static void connection_settle(struct connection *c)
+static int on_turn(sd_event_source *source, void *userdata)
 {
-        if (c->depth == 0 && (c->broken || (c->ended && !c->call && !c->pending)))
+        struct server *s = userdata;
+        struct connection *c = s->ready;
+
+        ready_remove(c);
+        if (c->broken)
                 connection_free(c);
+        else if (!c->call && !c->pending)
+                connection_next(c);
+        else if (connection_arm(c) < 0)
+                connection_break(c);
+        if (s->ready && sd_event_source_set_enabled(s->turn, SD_EVENT_ONESHOT) < 0)
+                abort();
+        return 0;
+}
+
+/* Only what comes counts: somebody who waits for a reply is not idle. */
+static int on_idle(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        struct connection *c = userdata;
+
+        if (!c->call) {
+                log_debug("%s is cut off: idle", c->caller.text);
+                connection_break(c);
+        }
+        return 0;
+}
+
+static void restart_idle(struct connection *c)
+{
+        if (sd_event_source_set_time_relative(c->idle, c->server->idle_usec) < 0 ||
+            sd_event_source_set_enabled(c->idle, SD_EVENT_ONESHOT) < 0)
+                connection_break(c);
+}
+
+/* The kernel says so again and again. What has been read is done all the same, unless somebody waits for it.
+ */
+static void on_hang_up(struct connection *c)
+{
+        c->ended = c->hung_up = true;
+        sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
+        if (c->call)
+                connection_break(c);
+        else
+                connection_queue(c);
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+        struct connection *c = userdata;
+        int r = 1;
+
+        restart_idle(c);
+        if (!(revents & (EPOLLIN | EPOLLOUT))) {
+                on_hang_up(c);
+                return 0;
+        }
+        if (revents & EPOLLIN)
+                r = varlink_fill(c->varlink);
+        c->ended = c->ended || r == 0;
+        if (r < 0 && r != -EAGAIN) {
+                log_info("%s is cut off: %s", c->caller.text, strerror(-r));
+                connection_break(c);
+        }
+        connection_flush(c);
+        connection_queue(c);
+        return 0;
 }
 
 static void call_finish(struct call *call, json_object *message)
 {
         struct connection *c = call->connection;
+        bool oneway = call->oneway;
 
-        if (call->oneway)
+        c->call = NULL;
+        call_free(call);
+        if (oneway)
                 json_object_put(message);
         else
                 connection_send(c, message);
-        c->call = NULL;
-        call_free(call);
-        if (c->depth > 0)
-                return; /* connection_work() goes on by itself */
-        connection_work(c);
-        connection_settle(c);
+        restart_idle(c);
+        connection_queue(c);
 }
 
 void call_reply(struct call *call, json_object *parameters)
@@ -174,72 +271,52 @@ void call_error(struct call *call, const char *error, json_object *parameters)
 
 void call_continue(struct call *call, json_object *parameters)
 {
-        struct connection *c = call->connection;
         json_object *message = varlink_reply(parameters, true);
 
-        if (!call->more || call->oneway) {
+        if (call->more && !call->oneway)
+                connection_send(call->connection, message);
+        else
                 json_object_put(message);
-                return;
-        }
-        connection_send(c, message);
-        connection_flush(c);
-        connection_settle(c);
 }
 
-static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+static int connection_watch(struct connection *c)
 {
-        struct connection *c = userdata;
-        struct failure f = {};
-        int r = 1;
+        struct server *s = c->server;
+        int fd = varlink_fd(c->varlink), r;
 
-        if (revents & EPOLLIN) {
-                r = varlink_fill(c->varlink, &f);
-                c->ended = r == 0;
-        } else if (revents & (EPOLLHUP | EPOLLERR)) {
-                c->broken = true;
-        }
-        if (r < 0 && r != -EAGAIN) {
-                log_info("%s is cut off: %s", c->caller.text, f.what[0] ? f.what : strerror(-r));
-                c->broken = true;
-        }
-        connection_work(c);
-        connection_settle(c);
-        return 0;
+        r = sd_event_add_io(s->event, &c->io, fd, EPOLLIN, on_io, c);
+        if (r >= 0) /* whenever others wake up too */
+                r = sd_event_add_time_relative(s->event, &c->idle, CLOCK_BOOTTIME, s->idle_usec,
+                                               s->idle_usec / 4 + 1, on_idle, c);
+        if (r >= 0)
+                sd_event_source_set_description(c->io, "io.cprd");
+        return r;
 }
 
-int server_adopt(struct daemon *d, int fd)
+int server_adopt(struct server *s, int fd)
 {
-        struct connection *c = calloc(1, sizeof(*c));
+        struct connection *c = mem_new(1, sizeof(*c));
         int r;
 
-        if (!c) {
-                close(fd);
-                return -ENOMEM;
-        }
-        c->daemon = d;
-        r = varlink_new(fd, &c->varlink);
-        if (r < 0) {
-                free(c);
-                return r;
-        }
-        r = caller_identify(fd, &c->caller);
-        if (r >= 0 && d->server->n >= (c->caller.uid == 0 ? CONNECTIONS_MAX : CONNECTIONS_FEW))
+        c->server = s;
+        varlink_new(fd, &c->varlink);
+        varlink_limit(c->varlink, SERVER_CALL_MAX);
+        r = caller_identify(fd, s->group, &c->caller);
+        if (r >= 0 && s->n >= (c->caller.uid == 0 ? SERVER_CONNECTIONS : SERVER_FEW))
                 r = -EMFILE;
         if (r >= 0)
-                r = sd_event_add_io(d->event, &c->io, fd, EPOLLIN, on_io, c);
+                r = connection_watch(c);
         if (r < 0) {
-                varlink_free(c->varlink);
-                free(c);
+                connection_free(c);
                 return r;
         }
-        sd_event_source_set_description(c->io, "io.cprd");
-        c->next = d->server->list;
-        d->server->list = c;
-        d->server->n++;
+        c->next = s->list;
+        s->list = c;
+        s->n++;
         return 0;
 }
 
-static int on_accept(sd_event_source *s, int socket, uint32_t revents, void *userdata)
+static int on_accept(sd_event_source *source, int socket, uint32_t revents, void *userdata)
 {
         int fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         int r = fd < 0 ? -errno : server_adopt(userdata, fd);
@@ -250,31 +327,39 @@ static int on_accept(sd_event_source *s, int socket, uint32_t revents, void *use
         return 0;
 }
 
-int server_listen(struct daemon *d, struct failure *f)
+int server_listen(struct server *s, sd_event *event, const char *runtime,
+                  void (*dispatch)(struct call *call, const char *method), void *context, struct failure *f)
 {
-        _cleanup_free_ char *path = file_path(d->runtime, "io.cprd");
-        struct group *group = getgrnam(CALLER_GROUP); /* none, before it is installed: root only */
+        _cleanup_free_ char *path = file_path(runtime, "io.cprd");
+        gid_t group = caller_group(); /* none, before it is installed: root only */
         int r;
 
-        d->server = calloc(1, sizeof(*d->server));
-        if (!d->server)
-                return -ENOMEM;
-        d->server->fd = -EBADF;
-        r = listener_open(path, SOCK_STREAM, group ? 0660 : 0600, group ? group->gr_gid : (gid_t)-1,
-                          &d->server->fd);
+        *s = (struct server){.event = event,
+                             .fd = -EBADF,
+                             .group = group,
+                             .idle_usec = SERVER_IDLE_USEC,
+                             .dispatch = dispatch,
+                             .context = context};
+        r = listener_open(path, SOCK_STREAM, group != (gid_t)-1 ? 0660 : 0600, group, &s->fd);
         if (r >= 0)
-                r = sd_event_add_io(d->event, &d->server->io, d->server->fd, EPOLLIN, on_accept, d);
+                r = sd_event_add_io(event, &s->io, s->fd, EPOLLIN, on_accept, s);
+        if (r >= 0)
+                r = sd_event_add_defer(event, &s->turn, on_turn, s);
+        if (r >= 0) /* what comes from elsewhere goes first */
+                r = sd_event_source_set_priority(s->turn, SD_EVENT_PRIORITY_NORMAL + 1);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(s->turn, SD_EVENT_OFF);
         return r < 0 ? failure_set(f, r, "cannot listen on %s: %s", path, strerror(-r)) : 0;
 }
 
-void server_free(struct daemon *d)
+void server_done(struct server *s)
 {
-        if (!d->server)
+        if (!s->event)
                 return;
-        while (d->server->list)
-                connection_free(d->server->list);
-        sd_event_source_disable_unref(d->server->io);
-        close_fd(d->server->fd);
-        free(d->server);
-        d->server = NULL;
+        while (s->list)
+                connection_free(s->list);
+        sd_event_source_disable_unref(s->io);
+        sd_event_source_disable_unref(s->turn);
+        close_fd(s->fd);
+        *s = (struct server){};
 }

@@ -3,26 +3,31 @@
 
 /*
  * The API's socket, RUNTIME/io.cprd: connections, and the calls on them. A connection has one call open at a
- * time; what else it sends meanwhile waits, in its socket. What the methods do is in api.c.
+ * time, and none while it has not read the replies to the ones before; what else it sends meanwhile waits in
+ * its socket. All connections take turns, call by call.
  */
 
 #include "daemon/caller.h"
-#include "daemon/daemon.h"
-#include "daemon/handoffs.h"
 
-struct server;
+#include <systemd/sd-event.h>
+
+#define SERVER_CONNECTIONS 256
+#define SERVER_FEW         192 /* of callers other than root: who may call cprd must not lock root out */
+#define SERVER_CALL_MAX    (64U << 10)          /* bytes of a call */
+#define SERVER_IDLE_USEC   (300 * USEC_PER_SEC) /* without a call, and without reading a reply */
+
 struct connection;
 
-/* A call that has not had its last reply. Lives until call_reply() or call_error(), or until its connection
- * goes: then gone() is called first, where there is one. */
+/* A call that has not had its last reply. It lives until call_reply() or call_error(), or until its
+ * connection goes. */
 struct call {
-        struct daemon *daemon;
         struct connection *connection;
         const struct caller *caller;
+        void *context;           /* the server's */
         json_object *parameters; /* never NULL */
         bool more, oneway;
-        struct observer observer;
-        bool has_findings; /* of a Handoff: they were sent */
+
+        /* What whoever answers later needs until then: gone() frees it, also after the last reply. */
         void *data;
         void (*gone)(struct call *call);
 };
@@ -34,7 +39,23 @@ void call_error(struct call *call, const char *error, json_object *parameters);
 /* One of several replies, for a call with `more`; not sent to others. */
 void call_continue(struct call *call, json_object *parameters);
 
-int server_listen(struct daemon *d, struct failure *f);
+struct server {
+        sd_event *event; /* borrowed; NULL: not listening */
+        int fd;
+        gid_t group; /* of the callers */
+        uint64_t idle_usec;
+        sd_event_source *io, *turn;
+        struct connection *list, *ready;
+        size_t n;
+        /* Runs a call: it has had its last reply when this returns, or will have it later. */
+        void (*dispatch)(struct call *call, const char *method);
+        void *context;
+};
+
+int server_listen(struct server *s, sd_event *event, const char *runtime,
+                  void (*dispatch)(struct call *call, const char *method), void *context, struct failure *f);
+/* Also allowed for one that is all zeros. */
+void server_done(struct server *s);
+
 /* Takes over one end of a stream connection, as if it had been accepted. */
-int server_adopt(struct daemon *d, int fd);
-void server_free(struct daemon *d);
+int server_adopt(struct server *s, int fd);

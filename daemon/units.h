@@ -3,18 +3,31 @@
 
 /*
  * cprd-handoff@ID.service, started and killed over sd-bus: the manager's D-Bus interface,
- * org.freedesktop.systemd1(5). Calls are asynchronous; what fails later ends as a lost cprd-handoff.
+ * org.freedesktop.systemd1(5). All calls return at once; what comes of them is told later.
  */
 
-#include "daemon/daemon.h"
+#include "proto/base.h"
 
-/* Connects to the system bus. */
-int units_open(struct daemon *d, struct failure *f);
-void units_close(struct daemon *d);
+#include <systemd/sd-event.h>
 
-/* Starts the unit of handoff @id, in the place of an instance of it that may still be there. */
-int units_start(struct daemon *d, const char *id, struct failure *f);
-/* Asks whether it runs; if not, handoff_helper_absent() is called later. */
-int units_look(struct daemon *d, const char *id);
+struct units;
+
+struct units_events {
+        /* The unit of job @id could not be started. */
+        void (*failed)(void *userdata, const char *id, const char *why);
+        /* The answer to units_look(): it does not run. */
+        void (*absent)(void *userdata, const char *id);
+};
+
+/* Connects to the system bus. Without one this fails, but *ret is usable: each call tries to connect again.
+ */
+int units_new(sd_event *event, const struct units_events *events, void *userdata, struct units **ret,
+              struct failure *f);
+struct units *units_free(struct units *u);
+
+/* Starts the unit of job @id, in the place of an instance of it that may still be there. */
+int units_start(struct units *u, const char *id, struct failure *f);
+/* Asks whether it runs. */
+int units_look(struct units *u, const char *id);
 /* Kills its main process, no other one of its control group. */
-int units_kill(struct daemon *d, const char *id);
+int units_kill(struct units *u, const char *id);

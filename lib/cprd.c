@@ -94,7 +94,7 @@ static int receive(struct cprd *c, json_object **ret)
                 r = wait_input(c);
                 if (r < 0)
                         return r;
-                r = varlink_fill(c->varlink, NULL);
+                r = varlink_fill(c->varlink);
                 if (r == 0)
                         return -EPIPE;
                 if (r < 0)
@@ -113,7 +113,7 @@ EXPORT int cprd_call(struct cprd *c, const char *method, json_object *parameters
                      void *userdata, json_object **ret_parameters, char **ret_error)
 {
         _cleanup_json_ json_object *call = varlink_call(method, parameters, each);
-        int r = varlink_queue(c->varlink, call, -EBADF);
+        int r = varlink_queue(c->varlink, call);
 
         if (r >= 0)
                 r = varlink_flush(c->varlink);

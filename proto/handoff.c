@@ -4,18 +4,14 @@
 #include <endian.h>
 #include <sys/socket.h>
 
-enum fd_rule { FD_NEVER, FD_MAY, FD_MUST };
-
 static const struct {
         const char *name;
-        enum fd_rule fd;
+        bool has_fd;
 } operations[_HANDOFF_OP_MAX] = {
-        [HANDOFF_HELLO] = {"HELLO", FD_NEVER},     [HANDOFF_ORDER] = {"ORDER", FD_MUST},
-        [HANDOFF_PROCESS] = {"PROCESS", FD_MUST},  [HANDOFF_DEVICE] = {"DEVICE", FD_MUST},
-        [HANDOFF_BEGIN] = {"BEGIN", FD_NEVER},     [HANDOFF_RECORD] = {"RECORD", FD_NEVER},
-        [HANDOFF_RELEASE] = {"RELEASE", FD_NEVER}, [HANDOFF_RELEASED] = {"RELEASED", FD_MAY},
-        [HANDOFF_CLAIM] = {"CLAIM", FD_MUST},      [HANDOFF_CLAIMED] = {"CLAIMED", FD_NEVER},
-        [HANDOFF_ABORT] = {"ABORT", FD_NEVER},     [HANDOFF_DONE] = {"DONE", FD_NEVER},
+        [HANDOFF_HELLO] = {"HELLO", false},    [HANDOFF_ORDER] = {"ORDER", true},
+        [HANDOFF_PROCESS] = {"PROCESS", true}, [HANDOFF_DEVICE] = {"DEVICE", true},
+        [HANDOFF_BEGIN] = {"BEGIN", false},    [HANDOFF_RECORD] = {"RECORD", false},
+        [HANDOFF_ABORT] = {"ABORT", false},    [HANDOFF_DONE] = {"DONE", false},
 };
 
 const char *handoff_op_name(unsigned op)
@@ -37,7 +33,6 @@ int handoff_send(int socket, const struct handoff_message *m, int pass_fd)
         wire.version = htole16(HANDOFF_VERSION);
         wire.op = htole16(m->op);
         wire.role = htole32(m->role);
-        wire.error = htole32(m->error);
         wire.value = htole64(m->value);
         n = send_with_fd(socket, &wire, sizeof(wire), pass_fd, 0);
         return n < 0 ? (int)n : 0;
@@ -80,13 +75,11 @@ static const char *message_defect(const struct handoff_message *m, ssize_t size,
                 return "unknown operation";
         if (m->role >= _HANDOFF_ROLE_MAX)
                 return "unknown role";
-        if (m->error > 4095)
-                return "not an errno";
         if (!memchr(m->name, '\0', sizeof(m->name)))
                 return "a name without an end";
-        if (n_fds == 1 && operations[m->op].fd == FD_NEVER)
+        if (n_fds == 1 && !operations[m->op].has_fd)
                 return "an fd where none belongs";
-        if (n_fds == 0 && operations[m->op].fd == FD_MUST)
+        if (n_fds == 0 && operations[m->op].has_fd)
                 return "no fd where one belongs";
         return NULL;
 }
@@ -119,7 +112,6 @@ int handoff_receive(int socket, struct handoff_message *ret_m, int *ret_fd, stru
         m.version = le16toh(m.version);
         m.op = le16toh(m.op);
         m.role = le32toh(m.role);
-        m.error = le32toh(m.error);
         m.value = le64toh(m.value);
         defect = message_defect(&m, n, mh.msg_flags, n_fds);
         if (defect)

@@ -2,36 +2,26 @@
 #pragma once
 
 /*
- * The handoff socket: /run/cprd/handoff, SOCK_SEQPACKET. Here open vhost-vsock devices change hands. One
- * message is one packet: the fixed-size struct below, all integers little-endian, with at most one fd
- * (SCM_RIGHTS). Who speaks is known from SO_PEERCRED. Anything malformed (size, magic, version, operation, an
- * fd where none belongs or none where one belongs, a name without NUL) ends the connection, and nothing else.
+ * The handoff socket: /run/cprd/handoff, SOCK_SEQPACKET. Here open vhost-vsock devices change hands between
+ * cprd and a cprd-handoff. One message is one packet: the fixed-size struct below, all integers
+ * little-endian, with at most one fd (SCM_RIGHTS). Who speaks is known from SO_PEERCRED. Anything malformed
+ * (size, magic, version, operation, an fd where none belongs or none where one belongs, a name without NUL)
+ * ends the connection, and nothing else.
  *
  * cprd-handoff (role HELPER, name = the handoff's id)
  *
- *      -> HELLO                        who I am
- *      <- ORDER + journal              what to do: the first line of the journal. A journal with more than
- * that line is one to recover from
+ *      -> HELLO                         who I am; value 1: I have my order, and had lost only the connection
+ *      <- ORDER + journal               what to do: the first line of the journal. A journal that has more
+ * lines is one to recover from
  *      <- PROCESS(source) + pidfd
  *      <- PROCESS(destination) + pidfd  only in a recovery
  *      <- DEVICE + fd                   only in a recovery: cprd had custody
- *      <- BEGIN                        that was all
- *      -> DEVICE + fd, value = CID     custody: keep this across whatever happens to me (and, at the end, the
- *                                      same without a change of the device: nothing is sent twice)
+ *      <- BEGIN                         that was all
+ *      -> DEVICE + fd, value = CID      custody: keep this whatever happens to me
  *      -> PROCESS(destination) + pidfd
- *      -> RECORD                       the journal has grown: read on (RECORDs say no more than that)
- *      <- ABORT                        somebody asked to cancel: roll back, if that still goes
- *      -> DONE(error)                  the journal holds an outcome; close
- *
- * A cooperating VMM (role VMM, name = the VM) links libcprd and moves ownership itself, without ptrace:
- *
- *      -> HELLO                        I run this VM
- *      <- RELEASE                      do VHOST_RESET_OWNER now
- *      -> RELEASED(error) + device     the open device itself, when error is 0
- *      <- CLAIM + device               do VHOST_SET_OWNER (in the new process; in the old one: take it back)
- *      -> CLAIMED(error)
- *      <- ABORT                        the handoff was called off
- *      <- DONE
+ *      -> RECORD                        the journal has grown: read on
+ *      <- ABORT                         somebody asked to cancel: roll back unless it is too late
+ *      -> DONE                          the journal holds the outcome; close
  */
 
 #include "proto/base.h"
@@ -48,10 +38,6 @@ enum handoff_op {
         HANDOFF_DEVICE,
         HANDOFF_BEGIN,
         HANDOFF_RECORD,
-        HANDOFF_RELEASE,
-        HANDOFF_RELEASED,
-        HANDOFF_CLAIM,
-        HANDOFF_CLAIMED,
         HANDOFF_ABORT,
         HANDOFF_DONE,
         _HANDOFF_OP_MAX,
@@ -60,7 +46,6 @@ enum handoff_op {
 enum handoff_role {
         HANDOFF_NOBODY = 0,
         HANDOFF_HELPER,      /* of a HELLO */
-        HANDOFF_VMM,         /* of a HELLO */
         HANDOFF_SOURCE,      /* of a PROCESS */
         HANDOFF_DESTINATION, /* of a PROCESS */
         _HANDOFF_ROLE_MAX,
@@ -69,9 +54,8 @@ enum handoff_role {
 struct handoff_message {
         uint32_t magic;
         uint16_t version;
-        uint16_t op;    /* enum handoff_op */
-        uint32_t role;  /* enum handoff_role, 0 where the operation has none */
-        uint32_t error; /* positive errno, 0 where the operation has none */
+        uint16_t op;   /* enum handoff_op */
+        uint32_t role; /* enum handoff_role, 0 where the operation has none */
         uint64_t value;
         char name[HANDOFF_NAME_MAX]; /* NUL-terminated, zeros behind it */
 } __attribute__((packed));

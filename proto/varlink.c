@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "proto/varlink.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 
 #define CHUNK 16384
 
-/* A queued message: fds go with its first byte. */
+/* A queued message. */
 struct outgoing {
         struct outgoing *next;
-        int fd;
         size_t size, sent;
         char bytes[];
 };
@@ -19,24 +17,25 @@ struct varlink {
         char *in;
         size_t in_size, in_room;
         size_t scanned; /* so many of in's bytes are known to hold no NUL */
-        int fds[VARLINK_FDS_MAX];
-        size_t n_fds;
+        size_t limit;   /* of a message that is received */
         struct outgoing *out, **out_end;
         size_t out_size;
 };
 
 int varlink_new(int fd, struct varlink **ret)
 {
-        struct varlink *v = calloc(1, sizeof(*v));
+        struct varlink *v = mem_new(1, sizeof(*v));
 
-        if (!v) {
-                close(fd);
-                return -ENOMEM;
-        }
         v->fd = fd;
+        v->limit = VARLINK_MESSAGE_MAX;
         v->out_end = &v->out;
         *ret = v;
         return 0;
+}
+
+void varlink_limit(struct varlink *v, size_t limit)
+{
+        v->limit = limit;
 }
 
 static void outgoing_pop(struct varlink *v)
@@ -47,7 +46,6 @@ static void outgoing_pop(struct varlink *v)
         if (!v->out)
                 v->out_end = &v->out;
         v->out_size -= o->size;
-        close_fd(o->fd);
         free(o);
 }
 
@@ -57,8 +55,6 @@ struct varlink *varlink_free(struct varlink *v)
                 return NULL;
         while (v->out)
                 outgoing_pop(v);
-        for (size_t i = 0; i < v->n_fds; i++)
-                close(v->fds[i]);
         close_fd(v->fd);
         free(v->in);
         free(v);
@@ -70,69 +66,30 @@ int varlink_fd(const struct varlink *v)
         return v->fd;
 }
 
-/* Takes all fds of a received message over; whatever has no room is closed. */
-static int keep_fds(struct varlink *v, struct msghdr *mh)
-{
-        int r = mh->msg_flags & MSG_CTRUNC ? -EBADMSG : 0;
-
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
-                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-                        continue;
-                for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
-                        int fd;
-
-                        memcpy(&fd, CMSG_DATA(c) + at, sizeof(int));
-                        if (v->n_fds < VARLINK_FDS_MAX) {
-                                v->fds[v->n_fds++] = fd;
-                                continue;
-                        }
-                        close(fd);
-                        r = -EBADMSG;
-                }
-        }
-        return r;
-}
-
-static int make_room(struct varlink *v)
+static void make_room(struct varlink *v)
 {
         size_t room = v->in_room ? v->in_room * 2 : CHUNK;
-        char *more;
 
         if (v->in_room - v->in_size >= CHUNK)
-                return 0;
+                return;
         while (room - v->in_size < CHUNK)
                 room *= 2;
-        more = realloc(v->in, room);
-        if (!more)
-                return -ENOMEM;
-        v->in = more;
+        v->in = mem_resize(v->in, room);
         v->in_room = room;
-        return 0;
 }
 
-int varlink_fill(struct varlink *v, struct failure *f)
+int varlink_fill(struct varlink *v)
 {
-        union {
-                struct cmsghdr align;
-                char buffer[CMSG_SPACE(sizeof(int) * VARLINK_FDS_MAX)];
-        } control;
-        struct iovec iov;
-        struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
         ssize_t n;
-        int r = make_room(v);
 
-        if (r < 0)
-                return r;
-        iov = (struct iovec){.iov_base = v->in + v->in_size, .iov_len = v->in_room - v->in_size};
-        mh.msg_control = control.buffer;
-        mh.msg_controllen = sizeof(control.buffer);
+        make_room(v);
+        /* Without room for control data: fds that somebody sends along never become ours. Closing one of a
+         * file system whose server hangs would hang us. */
         do
-                n = recvmsg(v->fd, &mh, MSG_CMSG_CLOEXEC);
+                n = recv(v->fd, v->in + v->in_size, v->in_room - v->in_size, 0);
         while (n < 0 && errno == EINTR);
         if (n < 0)
                 return -errno;
-        if (keep_fds(v, &mh) < 0)
-                return failure_set(f, EBADMSG, "more than %d fds came", VARLINK_FDS_MAX);
         v->in_size += (size_t)n;
         return n > 0;
 }
@@ -214,8 +171,8 @@ int varlink_next(struct varlink *v, json_object **ret, struct failure *f)
 
         end = v->in_size > v->scanned ? memchr(v->in + v->scanned, '\0', v->in_size - v->scanned) : NULL;
         length = end ? (size_t)(end - v->in) : v->in_size;
-        if (length > VARLINK_MESSAGE_MAX)
-                return failure_set(f, EBADMSG, "a message of more than %u bytes", VARLINK_MESSAGE_MAX);
+        if (length > v->limit)
+                return failure_set(f, EBADMSG, "a message of more than %zu bytes", v->limit);
         if (!end) {
                 v->scanned = v->in_size;
                 return 0;
@@ -232,38 +189,17 @@ int varlink_next(struct varlink *v, json_object **ret, struct failure *f)
         return r;
 }
 
-int varlink_take_fd(struct varlink *v)
-{
-        int fd;
-
-        if (v->n_fds == 0)
-                return -ENOENT;
-        fd = v->fds[0];
-        memmove(v->fds, v->fds + 1, --v->n_fds * sizeof(int));
-        return fd;
-}
-
-int varlink_queue(struct varlink *v, json_object *message, int fd)
+int varlink_queue(struct varlink *v, json_object *message)
 {
         size_t size;
         const char *text = json_object_to_json_string_length(
                 message, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
-        _cleanup_close_ int copy = -EBADF;
         struct outgoing *o;
 
-        if (!text)
-                return -ENOMEM;
         if (v->out_size + size + 1 > VARLINK_QUEUE_MAX)
                 return -ENOBUFS;
-        if (fd >= 0) {
-                copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-                if (copy < 0)
-                        return -errno;
-        }
-        o = malloc(sizeof(*o) + size + 1);
-        if (!o)
-                return -ENOMEM;
-        *o = (struct outgoing){.fd = TAKE_FD(copy), .size = size + 1};
+        o = mem_new(1, sizeof(*o) + size + 1);
+        o->size = size + 1;
         memcpy(o->bytes, text, size + 1);
         *v->out_end = o;
         v->out_end = &o->next;
@@ -274,14 +210,13 @@ int varlink_queue(struct varlink *v, json_object *message, int fd)
 int varlink_flush(struct varlink *v)
 {
         while (v->out) {
-                ssize_t n = send_with_fd(v->fd, v->out->bytes + v->out->sent, v->out->size - v->out->sent,
-                                         v->out->fd, 0);
+                ssize_t n =
+                        send(v->fd, v->out->bytes + v->out->sent, v->out->size - v->out->sent, MSG_NOSIGNAL);
 
-                if (n == -EAGAIN)
-                        return 1;
+                if (n < 0 && errno == EINTR)
+                        continue;
                 if (n < 0)
-                        return (int)n;
-                v->out->fd = close_fd(v->out->fd);
+                        return errno == EAGAIN ? 1 : -errno;
                 v->out->sent += (size_t)n;
                 if (v->out->sent == v->out->size)
                         outgoing_pop(v);

@@ -79,7 +79,7 @@ static void come_back(void)
         EXPECT_INT(c.kept[0].value, 42);
         EXPECT_INT(custody_take_back(&c, "device-abc123-42", fd), 0); /* once */
         EXPECT_INT(custody_take_back(&c, "destination-abc123-0", some_fd()), 1);
-        custody_close(&c);
+        custody_done(&c);
         EXPECT(!is_open(fd));
         fd = some_fd();
         custody_forget("device-gone-1", fd);

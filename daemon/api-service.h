@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What every Varlink service offers: org.varlink.service. */
+
+#include "daemon/server.h"
+
+void api_get_info(struct call *call);
+void api_get_interface_description(struct call *call);
+/* The reply to a call of @method, which is none: either there is no such interface, or it has no such method.
+ */
+void api_not_found(struct call *call, const char *method);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which VMs there are, across restarts of cprd and with pids that mean other processes by now. */
+#include "common/file.h"
+#include "daemon-fixture.h"
+
+static void register_and_forget(void)
+{
+        pid_t pid = qemu_start();
+        _cleanup_json_ json_object *vm = NULL;
+
+        register_vm("web1", pid);
+        expect_error("io.cprd.Register",
+                     json_text("{'name': 'web1', 'pid': %d, 'qmp': '%s'}", pid, fixture_qmp),
+                     "io.cprd.VmExists");
+        vm = describe("web1");
+        EXPECT_INT(json_int(vm, "pid", 0), pid);
+        EXPECT_STR(json_str(vm, "state"), "running");
+        EXPECT_STR(json_str(vm, "qmp"), fixture_qmp);
+        unregister_vm("web1");
+        expect_error("io.cprd.Describe", json_text("{'name': 'web1'}"), "io.cprd.NoSuchVm");
+        qemu_kill(pid);
+}
+
+static void not_usable(void)
+{
+        pid_t pid = qemu_start();
+        const struct {
+                pid_t pid;
+                const char *qmp;
+        } cases[] = {
+                {pid, fixture_qmp}, /* registered already */
+                {getpid(), fixture_qmp}, {pid, "/nonexistent"},  {pid, "relative"},
+                {pid, "/dev/null"},      {1 << 22, fixture_qmp},
+        };
+
+        register_vm("web1", pid);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                expect_error(
+                        "io.cprd.Register",
+                        json_text("{'name': 'web2', 'pid': %d, 'qmp': '%s'}", cases[i].pid, cases[i].qmp),
+                        "io.cprd.NotUsable");
+        unregister_vm("web1");
+        qemu_kill(pid);
+}
+
+/* A restart forgets nothing. The name of one that is gone is free. */
+static void restart(void)
+{
+        pid_t pid = qemu_start();
+
+        register_vm("web1", pid);
+        fixture_stop();
+        fixture_start();
+        expect_state("web1", "running");
+        qemu_kill(pid);
+        expect_state("web1", "gone");
+        fixture_stop();
+        fixture_start();
+        expect_state("web1", "gone");
+        expect_error("io.cprd.Handoff", json_text("{'name': 'web1'}"), "io.cprd.NotUsable");
+        pid = qemu_start();
+        register_vm("web1", pid);
+        expect_state("web1", "running");
+        unregister_vm("web1");
+        qemu_kill(pid);
+}
+
+static void recycled_pid(void)
+{
+        pid_t pid = qemu_start();
+        _cleanup_free_ char *path = file_path(fixture_runtime, "vms/old.json");
+
+        EXPECT_INT(file_write(path,
+                              json_text("{'name': 'old', 'pid': %d, 'startTime': 1, 'qmp': '/x',"
+                                        " 'binary': '/q'}",
+                                        pid),
+                              0600),
+                   0);
+        fixture_stop();
+        fixture_start();
+        expect_state("old", "gone");
+        unregister_vm("old");
+        qemu_kill(pid);
+}
+
+static void unreadable_entries(void)
+{
+        static const char *const texts[] = {"", "[]", "{'name': '../x', 'pid': 1, 'qmp': '/x'}",
+                                            "{'name': 'x', 'pid': 1}"};
+        _cleanup_free_ char *path = file_path(fixture_runtime, "vms/x.json");
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                EXPECT_INT(file_write(path, json_text("%s", texts[i]), 0600), 0);
+                fixture_stop();
+                fixture_start();
+                EXPECT(!d.registry.vms);
+        }
+        EXPECT(unlink(path) == 0);
+}
+
+/* Two would take each other's sockets and journals. */
+static void one_cprd(void)
+{
+        struct failure f = {};
+        struct config config;
+        struct daemon second;
+
+        EXPECT_INT(config_load(&config, "/nonexistent", &f), 0);
+        EXPECT_INT(daemon_init(&second, fixture_runtime, fixture_state, &config, &f), -EBUSY);
+        EXPECT(f.remedy[0]);
+        daemon_done(&second);
+        expect_done("io.cprd.List", "{}");
+}
+
+int main(void)
+{
+        fixture_set_up();
+        TEST(register_and_forget);
+        TEST(not_usable);
+        TEST(restart);
+        TEST(recycled_pid);
+        TEST(unreadable_entries);
+        TEST(one_cprd);
+        fixture_tear_down();
+        return 0;
+}
