@@ -127,10 +127,13 @@ int config_load(struct config *c, const char *path, struct failure *f)
         r = file_read(AT_FDCWD, path, CONFIG_MAX, &text, NULL);
         if (r == -ENOENT)
                 return 0;
-        if (r < 0)
+        if (r < 0) {
+                config_done(c);
                 return failure_set(f, r, "cannot read %s: %s", path, strerror(-r));
+        }
         r = parse(c, text, &why);
         if (r < 0) {
+                config_done(c);
                 failure_set(f, r, "%s: %s", path, why.what);
                 return failure_remedy(f, "correct it as cprd.conf(5) says, then start cprd again");
         }

@@ -3,6 +3,7 @@
 
 #include "common/file.h"
 #include "common/kernel.h"
+#include "handoff/confinement.h"
 #include "handoff/listeners.h"
 #include "handoff/migration.h"
 #include "handoff/unit.h"
@@ -239,22 +240,6 @@ static int count_unknown(struct handoff *h, const char *container, json_object *
         return n;
 }
 
-/* Those of -sandbox come with the command line; others have been put on the source by whoever started it. */
-static void check_seccomp(struct handoff *h, struct findings *fs)
-{
-        const struct cmdline *c = &h->source.cmdline;
-        uint64_t filters = 0, own = 0;
-
-        for (size_t i = 0; i < c->n; i++)
-                own = own || STREQ(c->argv[i], "-sandbox") || STREQ(c->argv[i], "--sandbox");
-        process_status_number(&h->source.process, "Seccomp_filters", 10, &filters);
-        if (filters > own)
-                return finding_warn(fs, "seccomp", "confine QEMU with -sandbox on",
-                                    "the source runs under a seccomp filter that is not of its command line: "
-                                    "the destination will not");
-        finding_pass(fs, "seccomp", "no seccomp filter but QEMU's own");
-}
-
 static void check_hot_plug(struct handoff *h, struct findings *fs)
 {
         const struct cmdline_facts *facts = &h->destination.cmdline_facts;
@@ -306,9 +291,9 @@ static void check_command_line(struct handoff *h, struct findings *fs)
 }
 
 static void (*const checks[])(struct handoff *h, struct findings *fs) = {
-        check_source_version, check_kernel,      check_device,    check_injection, check_tracing,
-        check_namespaces,     check_memory,      check_run_state, check_migration, check_command_line,
-        check_listeners,      check_unit,        check_seccomp,   check_hot_plug,  check_cpu,
+        check_source_version, check_kernel,      check_device,      check_injection, check_tracing,
+        check_namespaces,     check_memory,      check_run_state,   check_migration, check_command_line,
+        check_listeners,      check_unit,        check_confinement, check_hot_plug,  check_cpu,
         check_binary_file,    check_binary_runs,
 };
 

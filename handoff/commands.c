@@ -26,6 +26,7 @@ static const struct command commands[] = {
         {"query-memory-size-summary",  NULL, NULL, "adds sizes up"},
         {"query-hotpluggable-cpus",    NULL, NULL, "reads the machine's table of CPUs"},
         {"query-iothreads",            NULL, NULL, "reads the iothreads' properties"},
+        {"query-cpus-fast",            NULL, NULL, "reads the list of vCPUs, and stops none"},
         {"human-monitor-command",      "command-line", "info qtree", "calls the getters of all devices"},
         {"human-monitor-command",      "command-line", "info ramblock", "walks the list of RAM blocks"},
         {"human-monitor-command",      "command-line", "info network", "walks the list of network clients"},

@@ -298,11 +298,9 @@ static int run_one(struct tracee *t, const struct plan *plan, struct injection *
 
 int inject_calls(struct tracee *t, struct injection *calls, size_t n, uint64_t deadline, struct failure *f)
 {
-        _cleanup_free_ struct plan *plan = calloc(1, sizeof(*plan));
+        _cleanup_free_ struct plan *plan = mem_new(1, sizeof(*plan));
         int r, undone;
 
-        if (!plan)
-                return -ENOMEM;
         r = inject_prepare(t, f);
         if (r >= 0)
                 r = make_plan(t, plan, f);
@@ -325,77 +323,6 @@ int inject_calls(struct tracee *t, struct injection *calls, size_t n, uint64_t d
         if (undone >= 0)
                 undone = set_registers(t->process->pid, &plan->after);
         return undone < 0 ? failure_set(f, undone, "cannot restore the registers: %s", strerror(-undone)) : r;
-}
-
-static const uint8_t gadget_code[] = {0x0f, 0x05, 0xc3}; /* syscall; ret */
-static const uint8_t restorer_rax[] = {0x48, 0xc7, 0xc0, 0x0f, 0,
-                                       0,    0,    0x0f, 0x05};          /* mov $15,%rax; syscall */
-static const uint8_t restorer_eax[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05}; /* mov $15,%eax; syscall */
-
-static void search(const uint8_t *code, size_t size, uint64_t address, struct tracee *t)
-{
-        const uint8_t *hit = memmem(code, size, gadget_code, sizeof(gadget_code));
-
-        if (hit && !t->gadget)
-                t->gadget = address + (uint64_t)(hit - code);
-        hit = memchr(code, 0xcc, size);
-        if (hit && !t->trap)
-                t->trap = address + (uint64_t)(hit - code);
-        hit = memmem(code, size, restorer_rax, sizeof(restorer_rax));
-        if (!hit)
-                hit = memmem(code, size, restorer_eax, sizeof(restorer_eax));
-        if (hit && !t->restorer)
-                t->restorer = address + (uint64_t)(hit - code);
-}
-
-/* Searches one line of /proc/PID/maps if it is code of a file. The vdso is left alone: it has no trampoline.
- */
-static void search_mapping(const char *line, struct tracee *t)
-{
-        unsigned long from, to;
-        char permissions[5], path[8];
-        _cleanup_free_ uint8_t *code = NULL;
-
-        if (sscanf(line, "%lx-%lx %4s %*s %*s %*s %7s", &from, &to, permissions, path) != 4 ||
-            path[0] != '/' || permissions[2] != 'x' || to - from > (64UL << 20))
-                return;
-        code = malloc(to - from);
-        if (code && tracee_read(t, from, code, to - from) >= 0)
-                search(code, to - from, from, t);
-}
-
-int inject_prepare(struct tracee *t, struct failure *f)
-{
-        _cleanup_free_ char *maps = NULL;
-        int r;
-
-        if (t->gadget && t->restorer && t->trap)
-                return 0;
-        t->gadget = t->restorer = t->trap = 0;
-        r = process_read(t->process, "maps", 4U << 20, &maps, NULL);
-        if (r < 0)
-                return failure_set(f, r, "cannot read the mappings of process %d: %s", t->process->pid,
-                                   strerror(-r));
-        /* Both come from the C library as a rule: look there first, then anywhere. */
-        for (int pass = 0; pass < 2 && !(t->gadget && t->restorer && t->trap); pass++)
-                for (char *line = maps, *end; line && *line; line = end ? end + 1 : NULL) {
-                        char saved;
-
-                        end = strchr(line, '\n');
-                        saved = end ? *end : 0;
-                        if (end)
-                                *end = '\0';
-                        if (pass > 0 || strstr(line, "/libc.so") || strstr(line, "/libc-"))
-                                search_mapping(line, t);
-                        if (end)
-                                *end = saved;
-                }
-        if (!t->gadget || !t->restorer || !t->trap)
-                return failure_set(f, ENOTSUP,
-                                   "process %d has no `syscall; ret` or no sigreturn trampoline in its "
-                                   "code",
-                                   t->process->pid);
-        return 0;
 }
 
 /* For kernels without PTRACE_GET_SYSCALL_INFO (User-Mode Linux 6.12). At an entry rax is -ENOSYS; so it is at

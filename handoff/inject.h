@@ -13,8 +13,8 @@
  * library's sigreturn trampoline, and sigreturn(2) restores the context. If we live, we stop it after the
  * system call and restore the registers ourselves; if we do not, it does the same without us.
  *
- * The machine's part is inject-x86_64.c. All of it is for one thread at a time, and all calls on one tracee
- * must come from the thread that attached.
+ * The machine's part is inject-x86_64.c and gadget-x86_64.c. All of it is for one thread at a time, and all
+ * calls on one tracee must come from the thread that attached.
  */
 
 #include "common/process.h"

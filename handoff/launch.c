@@ -94,21 +94,18 @@ static void read_credentials(struct twin *t)
         t->no_new_privs = status_number(t, "NoNewPrivs", 10);
 }
 
-static int split_environment(struct twin *t, size_t size)
+static void split_environment(struct twin *t, size_t size)
 {
         size_t n = 0;
 
         for (size_t i = 0; i < size; i++)
                 n += t->environment[i] == '\0';
-        t->environ = calloc(n + 1, sizeof(*t->environ));
-        if (!t->environ)
-                return -ENOMEM;
+        t->environ = mem_new(n + 1, sizeof(*t->environ));
         n = 0;
         for (char *p = t->environment;
              p < t->environment + size && memchr(p, '\0', size - (size_t)(p - t->environment));
              p += strlen(p) + 1)
                 t->environ[n++] = p;
-        return 0;
 }
 
 static int read_rest(struct twin *t, const struct process *p)
@@ -138,9 +135,8 @@ static int twin_read(struct twin *t, const struct process *p, struct failure *f)
 
         if (r >= 0)
                 r = process_read(p, "environ", 4U << 20, &t->environment, &size);
-        if (r >= 0)
-                r = split_environment(t, size);
         if (r >= 0) {
+                split_environment(t, size);
                 read_credentials(t);
                 r = t->uid[0] == (uid_t)-1 ? -EBADMSG : read_rest(t, p);
         }
@@ -212,10 +208,20 @@ static void child_set_capabilities(const struct twin *t, int report)
                                   "ambient capabilities");
 }
 
+/* An exec by root gives all capabilities of the bounding set, whatever was there before. A root that had
+ * fewer was told by its securebits that it is nobody special, which nothing outside of it shows, or has
+ * dropped them: its twin must not have them either. */
+static void child_be_no_root(const struct twin *t, int report)
+{
+        if ((t->uid[0] == 0 || t->uid[1] == 0) && t->cap_permitted != t->cap_bounding)
+                CHILD_TRY(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED), "securebits");
+}
+
 /* Credentials last of all: each of the steps before may need ours. */
 static void child_set_credentials(const struct twin *t, int report)
 {
         CHILD_TRY(setgroups(t->n_groups, t->groups), "setgroups");
+        child_be_no_root(t, report);
         child_drop_bounding(t, report);
         CHILD_TRY(prctl(PR_SET_KEEPCAPS, 1), "keep capabilities");
         CHILD_TRY(setresgid(t->gid[0], t->gid[1], t->gid[2]), "setresgid");
@@ -334,8 +340,7 @@ static int open_cgroup(const struct process *p, struct failure *f)
                 return failure_set(f, ENOTSUP, "process %d is not in a cgroup v2", p->pid);
         own += 3;
         own[strcspn(own, "\n")] = '\0';
-        if (asprintf(&path, "/sys/fs/cgroup%s/cgroup.procs", own) < 0)
-                return -ENOMEM;
+        path = text_print("/sys/fs/cgroup%s/cgroup.procs", own);
         fd = open(path, O_WRONLY | O_CLOEXEC);
         return fd < 0 ? failure_set(f, errno, "cannot open %s: %s", path, strerror(errno)) : fd;
 }

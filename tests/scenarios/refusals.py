@@ -8,6 +8,7 @@
 STOP, nothing is left behind."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import (EXIT_REFUSED, VM, Handoff, binary, cprctl, end, expect, expect_equal, read_process, test,
-                 wait_until)
+from lab import (EXIT_REFUSED, VM, Handoff, binary, cprctl, end, expect, expect_equal, process_ids, read_process,
+                 test, wait_until)
 
 # Within the list of binaries that cprd allows by default.
 STRANGE = Path("/opt/qemu/strange/bin")
@@ -175,6 +176,33 @@ with VM("10.0.2", "--no-wait", "--machine", "pc", spy=True) as vm:
         spy.command("device_add", driver="virtio-rng-pci", id="plugged")
     refusal("a device that was hot-plugged", vm, None, "hot-plug", "plugged")
 
+
+
+def runs(vm):
+    with vm.spy() as spy:
+        return spy.command("query-status")["status"] == "running"
+
+
+RAM = Path("/run/lab/ram")
+RAM.mkdir(parents=True, exist_ok=True)
+for name, options, words in (
+        ("a drive whose writes are in a file without a name",
+         ["-drive", "file=/lab/guest/initrd,format=raw,if=none,id=d,snapshot=on"], "no name"),
+        ("guest memory in a directory",
+         ["-object", f"memory-backend-file,id=more,size=1M,share=on,mem-path={RAM}"], "not in that file"),
+        ("guest memory that the source would discard",
+         ["-object", f"memory-backend-file,id=more,size=1M,share=on,mem-path={RAM}/file,discard-data=on"], "discards")):
+    with VM("10.0.2", "--no-wait", *options, spy=True) as vm:
+        expect(wait_until(lambda: runs(vm), 30), "the guest does not run")
+        refusal(name, vm, None, "command-line", words)
+with VM("10.0.2", "--no-wait", "-object", f"memory-backend-file,id=more,size=1M,share=on,mem-path={RAM}/file",
+        spy=True) as vm:
+    expect(wait_until(lambda: runs(vm), 30), "the guest does not run")
+    with test("guest memory in a file that is there") as t, untouched(vm):
+        expect_equal(blockers(vm.check()), [], "blockers")
+    (RAM / "file").unlink()
+    refusal("guest memory in a file that has been removed", vm, None, "command-line", "not in that file")
+
 PRECIOUS = Path("/run/lab/precious")
 LONG = "/run/lab/" + 90 * "l"
 
@@ -191,21 +219,29 @@ for name, path, words in (("a path on the command line that is no socket", PRECI
 # ---- the source's unit ----
 
 
+def capabilities(pid):
+    return re.search(r"^CapPrm:\t(\w+)$", read_process(pid, "status"), re.M)[1]
+
+
 @contextmanager
-def service(like, *properties):
-    """A copy of the QEMU of @like that is the main process of a service, registered under its own name."""
+def service(like, *properties, parent=()):
+    """A copy of the QEMU of @like that is the main process of a service, or the child of one, registered under its own
+    name. Gives a function that tells its pid."""
     qmp = Path("/run/lab/service-qmp")
     argv = [word.replace(like.qmp_path, str(qmp)).replace(f"guest-cid={like.cid}", "guest-cid=9000")
             for word in read_process(like.pid, "cmdline").split("\0")[:-1]]
     argv[argv.index("-chardev") + 1] = "null,id=serial0"
-    subprocess.run(["systemd-run", "--quiet", "--collect", "--unit=lab-service.service", *properties, "--", *argv],
+    subprocess.run(["systemd-run", "--quiet", "--collect", "--unit=lab-service.service", *properties, "--", *parent, *argv],
                    check=True)
+
+    def qemu():
+        return next(pid for pid in process_ids() if str(qmp) in read_process(pid, "cmdline") and
+                    "qemu" in os.readlink(f"/proc/{pid}/exe"))
+
     try:
         expect(wait_until(qmp.exists, 30), "the service has no QMP socket")
-        shown = subprocess.run(["systemctl", "show", "--value", "-p", "MainPID", "lab-service.service"],
-                               stdout=subprocess.PIPE, text=True, check=True)
-        expect_equal(cprctl("register", "service", "--pid", int(shown.stdout), "--qmp", qmp).status, 0, "register")
-        yield
+        expect_equal(cprctl("register", "service", "--pid", qemu(), "--qmp", qmp).status, 0, "register")
+        yield qemu
     finally:
         cprctl("unregister", "service")
         subprocess.run(["systemctl", "stop", "lab-service.service"], check=True)
@@ -225,6 +261,23 @@ with VM("10.0.2", "--no-wait") as vm:
         time.sleep(1)
         state = subprocess.run(["systemctl", "is-active", "lab-service.service"], stdout=subprocess.PIPE, text=True)
         expect_equal(state.stdout.strip(), "active", "state of the service")
+
+    with test("the child of a service's main process, which may end with it") as t, \
+            service(vm, parent=["sh", "-c", '"$@"; true', "sh"]):
+        checked = cprctl("check", "service")
+        expect_equal([f["id"] for f in blockers(checked)], ["unit"], "blockers")
+        t.measured(blockers(checked)[0]["what"], blockers(checked)[0]["remedy"])
+    with test("a root without capabilities gets a destination without them") as t, \
+            service(vm, "--property=ExitType=cgroup", "--property=SecureBits=noroot noroot-locked",
+                    "--property=NoNewPrivileges=yes") as qemu:
+        expect_equal(capabilities(qemu()), "0" * 16, "capabilities of the source")
+        findings = {f["id"]: f["severity"] for f in cprctl("check", "service").last["findings"]}
+        expect_equal(findings["capabilities"], "passed", "finding about capabilities")
+        t.measured(f"landlock: {findings['landlock']}")
+        source = qemu()
+        expect_equal(cprctl("handoff", "service").record.get("outcome"), "updated", "outcome")
+        expect(qemu() != source, "the source still runs")
+        expect_equal(capabilities(qemu()), "0" * 16, "capabilities of the destination")
 
 # ---- what is not there ----
 

@@ -198,11 +198,37 @@ static void wait_for_progress(void)
         }
 }
 
+/* A thread with a shadow stack would die of the call's `ret`. */
+static void shadow_stack_is_refused(void)
+{
+        static const char *const status[] = {"Name:\tq\nx86_Thread_features:\tshstk wrss \nShdPnd:\t0\n",
+                                             "Name:\tshstk\nx86_Thread_features:\t\nNote:\tshstk\n"};
+        char directory[] = "/tmp/test-inject-XXXXXX", path[64];
+
+        EXPECT(mkdtemp(directory));
+        snprintf(path, sizeof(path), "%s/status", directory);
+        for (size_t i = 0; i < ELEMENTSOF(status); i++) {
+                struct process p = {.pid = getpid(), .pidfd = -EBADF, .proc_fd = open(directory, O_PATH)};
+                struct tracee t = {.process = &p};
+                struct failure f = {};
+                FILE *file = fopen(path, "w");
+
+                fputs(status[i], file);
+                fclose(file);
+                EXPECT(inject_prepare(&t, &f) < 0); /* there is no "maps" */
+                EXPECT_INT(strstr(f.what, "shadow stack") != NULL, i == 0);
+                close(p.proc_fd);
+        }
+        unlink(path);
+        rmdir(directory);
+}
+
 int main(int argc, char *argv[])
 {
         int injections = argc > 1 ? atoi(argv[1]) : 300, fds[2], status;
         pid_t pid;
 
+        TEST(shadow_stack_is_refused);
         srandom(1);
         board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         EXPECT(board != MAP_FAILED && pipe(fds) == 0 && write(fds[1], "12345", 5) == 5);

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "handoff/handoff.h"
+
+/* Preflight: what confines the source and will not confine the destination, and what it may do that the
+ * destination may not. */
+void check_confinement(struct handoff *h, struct findings *fs);
