@@ -10,10 +10,10 @@
 #include <fcntl.h>
 
 #define TRIES_MAX         5
-#define HELLO_WAIT_USEC   (15 * USEC_PER_SEC) /* between the start of its unit and its HELLO */
-#define GOODBYE_WAIT_USEC (5 * USEC_PER_SEC)  /* between the record and DONE */
-#define SILENCE_USEC      (30 * USEC_PER_SEC) /* the longest deadline of a stage by default… */
-#define SILENCE_MORE      (5 * USEC_PER_SEC)  /* …and how much later something must have come */
+#define HELLO_WAIT_USEC   (15 * USEC_PER_SEC)  /* between the start of its unit and its HELLO */
+#define GOODBYE_WAIT_USEC (5 * USEC_PER_SEC)   /* between the record and DONE */
+#define SILENCE_USEC      (120 * USEC_PER_SEC) /* the longest deadline of a stage by default… */
+#define SILENCE_MORE      (5 * USEC_PER_SEC)   /* …and how much later something must have come */
 #define SILENCE_MAX       (3600 * USEC_PER_SEC)
 
 /* ---- the end ---- */

@@ -167,6 +167,8 @@ static void do_deed(struct fake_helper *w, enum deed deed)
                 return fake_finish(w, "still_on_source", 0);
         case REFUSE:
                 return fake_finish(w, "refused", 0);
+        case PASS:
+                return fake_finish(w, "checked", 0);
         case WAIT_ABORT:
                 return await_abort(w);
         case WRONG_DEVICE:

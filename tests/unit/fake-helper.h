@@ -11,6 +11,7 @@
 enum deed {
         FINISH,        /* updated, to fake_destination */
         REFUSE,        /* refused, with a finding */
+        PASS,          /* checked: nothing is against it */
         DIE,           /* after HELLO */
         DIE_LATE,      /* after having put a device and a destination into custody */
         ROLL_BACK,     /* expects what DIE_LATE left, and recovers */

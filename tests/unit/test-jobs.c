@@ -101,6 +101,16 @@ static void check_refused(void)
         fake_end();
 }
 
+static void check_passed(void)
+{
+        _cleanup_json_ json_object *reply = NULL;
+
+        fake_begin(PASS, PASS);
+        reply = call("io.cprd.Check", WEB1);
+        EXPECT(json_flag(json_obj(reply, "parameters"), "passed"));
+        fake_end();
+}
+
 static void not_allowed(void)
 {
         static const char invalid[] = "org.varlink.service.InvalidParameter";
@@ -317,6 +327,7 @@ int main(void)
         TEST(updated);
         TEST(stranded);
         TEST(check_refused);
+        TEST(check_passed);
         TEST(not_allowed);
         TEST(helper_dies_once);
         TEST(helper_dies_always);
