@@ -23,7 +23,6 @@ static const struct command commands[] = {
         {"qom-get",                    NULL, NULL, "calls one getter"},
         {"query-memdev",               NULL, NULL, "reads the memory backends' properties"},
         {"query-memory-devices",       NULL, NULL, "reads the DIMMs' properties"},
-        {"query-memory-size-summary",  NULL, NULL, "adds sizes up"},
         {"query-hotpluggable-cpus",    NULL, NULL, "reads the machine's table of CPUs"},
         {"query-iothreads",            NULL, NULL, "reads the iothreads' properties"},
         {"query-cpus-fast",            NULL, NULL, "reads the list of vCPUs, and stops none"},
@@ -35,12 +34,11 @@ static const struct command commands[] = {
         /* its backends */
         {"query-block",                NULL, NULL, "reads the block graph"},
         {"query-named-block-nodes",    NULL, NULL, "reads the block graph"},
+        {"x-debug-query-block-graph",  NULL, NULL, "reads the block graph"},
         {"query-jobs",                 NULL, NULL, "reads the list of jobs"},
         {"query-block-exports",        NULL, NULL, "reads the list of exports"},
         {"query-chardev",              NULL, NULL, "reads the list of chardevs"},
         {"query-tpm",                  NULL, NULL, "reads the list of TPMs"},
-        {"query-fdsets",               NULL, NULL, "reads the list of fd sets"},
-        {"query-vnc-servers",          NULL, NULL, "reads the list of VNC servers"},
         {"query-audiodevs",            NULL, NULL, "reads the list of audio backends"},
         /* the migration */
         {"query-migrate",              NULL, NULL, "reads the migration's state"},

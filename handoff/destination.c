@@ -168,9 +168,7 @@ int destination_build(struct handoff *h, struct failure *f)
                 r = wait_until(h, is_built, NULL, f);
         if (r >= 0)
                 r = note_device(h, f);
-        if (r >= 0)
-                r = wait_reply(h, h->destination.qmp, "qmp_capabilities", NULL, f);
-        return r < 0 ? r : heap_lock(h, f);
+        return r < 0 ? r : wait_reply(h, h->destination.qmp, "qmp_capabilities", NULL, f);
 }
 
 /* ---- commit ---- */

@@ -3,6 +3,7 @@
 
 #include "handoff/check.h"
 #include "handoff/destination.h"
+#include "handoff/match.h"
 #include "handoff/migration.h"
 #include "handoff/ownership.h"
 #include "handoff/source.h"
@@ -25,6 +26,8 @@ static const struct stage stages[] = {
          NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE},
         /* the destination builds its machine; what it wants of the device is withheld from the kernel */
         {"build", destination_build, NULL, 120000 * MS, NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE},
+        /* both are compared; what can be prepared for a short pause is. A rehearsal ends here */
+        {"match", match_twin, NULL, 120000 * MS, NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE, "rehearsed"},
         /* the relay hangs up: the guest stops, and its state moves; here the pause begins */
         {"load", migration_load, migration_continue, 10000 * MS,
          NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE | COUNTS_PAUSE},
