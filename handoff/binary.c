@@ -7,12 +7,15 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #define ID_FILE "destination-binary"
 #define ID_QEMU "destination-qemu"
+
+#define ANSWER_USEC (60 * USEC_PER_SEC) /* for one answer of a binary, on a host that is very busy */
 
 void check_binary_file(struct handoff *h, struct findings *fs)
 {
@@ -42,6 +45,71 @@ void check_binary_file(struct handoff *h, struct findings *fs)
         finding_pass(fs, ID_FILE, "%s, one shield slot", h->facts.destination.binary);
 }
 
+/* ---- what is known of it ---- */
+
+/* What the file is known by, and what was learnt about it:
+ * {"path", "dev", "ino", "ctime" (ns), "size", "version", "machines": [names and aliases], "cprTransfer"}.
+ * cprd keeps it and gives it to later handoffs with their order. */
+static json_object *describe_file(const struct handoff *h)
+{
+        const struct stat *st = &h->destination.file;
+        json_object *o = json_object_new_object();
+
+        json_add_str(o, "path", h->facts.destination.binary);
+        json_add_int(o, "dev", (int64_t)st->st_dev);
+        json_add_int(o, "ino", (int64_t)st->st_ino);
+        json_add_int(o, "ctime", (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec);
+        json_add_int(o, "size", (int64_t)st->st_size);
+        return o;
+}
+
+static bool is_same_file(json_object *a, json_object *b)
+{
+        static const char *const numbers[] = {"dev", "ino", "ctime", "size"};
+
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
+                if (json_int(a, numbers[i], -1) != json_int(b, numbers[i], -2))
+                        return false;
+        return true;
+}
+
+/* What an earlier handoff has learnt about the very file that was opened; the caller's. NULL: nothing. */
+static json_object *find_learnt(const struct handoff *h)
+{
+        json_object *known = json_arr(json_obj(h->order.json, "order"), "learnt");
+        _cleanup_json_ json_object *file = describe_file(h);
+
+        for (size_t i = 0; known && i < json_object_array_length(known); i++) {
+                json_object *one = json_object_array_get_idx(known, i);
+
+                if (is_same_file(file, one) && json_str(one, "version") && json_arr(one, "machines"))
+                        return json_object_get(one);
+        }
+        return NULL;
+}
+
+/* Tells cprd, which need not wait for the end of this handoff to tell others. */
+static int tell_learnt(struct handoff *h, json_object *learnt, struct failure *f)
+{
+        json_object *fact = json_object_new_object();
+        int r;
+
+        json_add(fact, "learnt", json_object_get(learnt));
+        r = journal_append(h->journal, "fact", fact);
+        if (r < 0)
+                return failure_set(f, r, "cannot write the journal: %s", strerror(-r));
+        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
+        return 0;
+}
+
+/* ---- asking it ---- */
+
+/* Nothing else would end it, should this process be killed. */
+static void die_with_parent(void *unused)
+{
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 /* Starts it with no machine and a QMP connection, as the source's twin. */
 static int run_binary(struct handoff *h, struct launched *child, struct failure *f)
 {
@@ -69,7 +137,8 @@ static int run_binary(struct handoff *h, struct launched *child, struct failure 
                                  .binary = h->facts.destination.binary,
                                  .argv = argv,
                                  .fds = (struct launch_fd[]){{null, 0}, {null, 1}, {null, 2}, {its, 10}},
-                                 .n_fds = 4},
+                                 .n_fds = 4,
+                                 .in_child = die_with_parent},
                 child, f);
         if (r < 0)
                 return r;
@@ -77,16 +146,21 @@ static int run_binary(struct handoff *h, struct launched *child, struct failure 
         return qmp_new(TAKE_FD(mine), &h->destination.qmp); /* where the loop of wait.c looks for news */
 }
 
-static bool knows_machine(json_object *machines, const char *name)
+/* The names and aliases of the machines it knows. */
+static json_object *name_machines(json_object *machines)
 {
-        for (size_t i = 0;
-             json_object_is_type(machines, json_type_array) && i < json_object_array_length(machines); i++) {
-                json_object *m = json_object_array_get_idx(machines, i);
+        static const char *const keys[] = {"name", "alias"};
+        json_object *names = json_object_new_array();
 
-                if (STREQ(json_str(m, "name") ?: "", name) || STREQ(json_str(m, "alias") ?: "", name))
-                        return true;
-        }
-        return false;
+        for (size_t i = 0;
+             json_object_is_type(machines, json_type_array) && i < json_object_array_length(machines); i++)
+                for (size_t k = 0; k < ELEMENTSOF(keys); k++) {
+                        const char *name = json_str(json_object_array_get_idx(machines, i), keys[k]);
+
+                        if (name)
+                                json_object_array_add(names, json_object_new_string(name));
+                }
+        return names;
 }
 
 static bool knows_cpr_transfer(json_object *schema)
@@ -96,59 +170,110 @@ static bool knows_cpr_transfer(json_object *schema)
         return strstr(text, "\"cpr-transfer\"") != NULL;
 }
 
-static int ask_binary(struct handoff *h, struct findings *fs, struct failure *f)
+/* A busy host answers slowly, which is no reason to refuse: each answer gives the next one as much time
+ * again, and cprd a sign of life. */
+static void be_patient(struct handoff *h)
 {
-        _cleanup_json_ json_object *version = NULL, *machines = NULL, *schema = NULL;
-        struct destination *d = &h->destination;
-        struct qmp *q = d->qmp;
-        int r = wait_greeting(h, q, h->step.deadline - now_usec(), f);
+        uint64_t until = now_usec() + ANSWER_USEC;
 
-        if (r >= 0)
-                r = wait_qmp(h, q, "query-version", NULL, &version, f);
-        if (r >= 0)
-                r = wait_qmp(h, q, "query-machines", NULL, &machines, f);
-        if (r >= 0)
-                r = wait_qmp(h, q, "query-qmp-schema", NULL, &schema, f);
-        if (r < 0)
-                return r;
-        h->facts.destination.version = qmp_version_text(version);
-        r = facts_note(h, "destination", f);
-        if (r < 0)
-                return r;
-        if (!knows_cpr_transfer(schema))
-                finding_block(fs, ID_QEMU, "use QEMU 10.0 or newer", "QEMU %s has no cpr-transfer",
-                              h->facts.destination.version);
-        else if (!knows_machine(machines, h->facts.source.machine))
-                finding_block(fs, ID_QEMU, "use a QEMU that still has this machine type",
-                              "QEMU %s does not know the machine type %s", h->facts.destination.version,
-                              h->facts.source.machine);
-        else
-                finding_pass(fs, ID_QEMU, "QEMU %s knows the machine %s", h->facts.destination.version,
-                             h->facts.source.machine);
-        return 0;
+        if (h->step.deadline < until)
+                h->step.deadline = until;
+        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
 }
 
-void check_binary_runs(struct handoff *h, struct findings *fs)
+static int ask_one(struct handoff *h, const char *command, json_object **ret, struct failure *f)
 {
-        _cleanup_(launch_done) struct launched child = LAUNCHED_NULL;
-        struct failure f = {}, why = {};
+        be_patient(h);
+        return wait_qmp(h, h->destination.qmp, command, NULL, ret, f);
+}
+
+static int ask_all(struct handoff *h, json_object **ret, struct failure *f)
+{
+        _cleanup_json_ json_object *version = NULL, *machines = NULL, *schema = NULL;
         int r;
 
-        if (!h->destination.shield.slot.slot)
-                return; /* not a binary that may be run */
-        r = run_binary(h, &child, &f);
+        be_patient(h);
+        r = wait_greeting(h, h->destination.qmp, ANSWER_USEC, f);
         if (r >= 0)
-                r = ask_binary(h, fs, &f);
+                r = ask_one(h, "query-version", &version, f);
+        if (r >= 0)
+                r = ask_one(h, "query-machines", &machines, f);
+        if (r >= 0)
+                r = ask_one(h, "query-qmp-schema", &schema, f);
+        if (r < 0)
+                return r;
+        *ret = describe_file(h);
+        {
+                _cleanup_free_ char *text = qmp_version_text(version);
+
+                json_add_str(*ret, "version", text);
+        }
+        json_add(*ret, "machines", name_machines(machines));
+        json_add_bool(*ret, "cprTransfer", knows_cpr_transfer(schema));
+        return tell_learnt(h, *ret, f);
+}
+
+/* Starts it, asks it, and ends it. */
+static int ask_binary(struct handoff *h, json_object **ret, struct failure *f)
+{
+        _cleanup_(launch_done) struct launched child = LAUNCHED_NULL;
+        struct failure inner = {}, why = {};
+        int r = run_binary(h, &child, &inner);
+
+        if (r >= 0)
+                r = ask_all(h, ret, &inner);
         if (child.process.pidfd >= 0) {
                 pidfd_send_signal(child.process.pidfd, SIGKILL, NULL, 0);
                 waitpid(child.process.pid, NULL, 0);
         }
         h->destination.qmp = qmp_free(h->destination.qmp);
-        if (r < 0) {
-                if (child.report >= 0)
-                        launch_report(&child, &why);
-                finding_block(fs, ID_QEMU, "see that it runs on this host: try `-machine none -nodefaults`",
-                              "%s does not start as a QEMU: %s", h->facts.destination.binary,
-                              why.error ? why.what : f.what);
+        if (r < 0 && child.report >= 0)
+                launch_report(&child, &why);
+        return r < 0 ? failure_pass(f, why.error ? &why : &inner) : 0;
+}
+
+/* ---- the checks ---- */
+
+static bool knows_machine(json_object *names, const char *name)
+{
+        for (size_t i = 0; i < json_object_array_length(names); i++)
+                if (STREQ(json_object_get_string(json_object_array_get_idx(names, i)) ?: "", name))
+                        return true;
+        return false;
+}
+
+static void judge(struct handoff *h, json_object *learnt, struct findings *fs)
+{
+        const char *version = h->facts.destination.version, *machine = h->facts.source.machine;
+
+        if (!json_flag(learnt, "cprTransfer"))
+                finding_block(fs, ID_QEMU, "use QEMU 10.0 or newer", "QEMU %s has no cpr-transfer", version);
+        else if (!knows_machine(json_arr(learnt, "machines"), machine))
+                finding_block(fs, ID_QEMU, "use a QEMU that still has this machine type",
+                              "QEMU %s does not know the machine type %s", version, machine);
+        else
+                finding_pass(fs, ID_QEMU, "QEMU %s knows the machine %s", version, machine);
+}
+
+void check_binary_runs(struct handoff *h, struct findings *fs)
+{
+        _cleanup_json_ json_object *learnt = NULL;
+        struct failure f = {};
+        int r = 0;
+
+        if (!h->destination.shield.slot.slot)
+                return; /* not a binary that may be run */
+        learnt = find_learnt(h);
+        if (!learnt)
+                r = ask_binary(h, &learnt, &f);
+        if (r >= 0) {
+                free(h->facts.destination.version);
+                h->facts.destination.version = text_copy(json_str(learnt, "version"));
+                r = facts_note(h, "destination", &f);
         }
+        if (r >= 0)
+                judge(h, learnt, fs);
+        else if (r != -ECANCELED) /* which says nothing about the binary */
+                finding_block(fs, ID_QEMU, "see that it runs on this host: try `-machine none -nodefaults`",
+                              "%s does not start as a QEMU: %s", h->facts.destination.binary, f.what);
 }
