@@ -36,19 +36,30 @@ static const struct {
         {"org.varlink.service.MethodNotFound", "this cprd is older: it has no %s", "method", "upgrade it"},
 };
 
+const char *client_error_text(const char *error, json_object *parameters, char *text, size_t size)
+{
+        snprintf(text, size, "%s", error);
+        for (size_t i = 0; i < ELEMENTSOF(errors); i++)
+                if (STREQ(error, errors[i].error))
+                        snprintf(text, size, errors[i].text, json_str(parameters, errors[i].field) ?: "?");
+        return text;
+}
+
+static const char *usual_remedy(const char *error)
+{
+        for (size_t i = 0; i < ELEMENTSOF(errors); i++)
+                if (STREQ(error, errors[i].error))
+                        return errors[i].remedy;
+        return NULL;
+}
+
 static void client_explain(const char *error, json_object *parameters)
 {
-        const char *remedy = json_str(parameters, "remedy");
+        const char *remedy = json_str(parameters, "remedy") ?: usual_remedy(error);
         char text[1024];
 
-        snprintf(text, sizeof(text), "%s", error);
-        for (size_t i = 0; i < ELEMENTSOF(errors); i++) {
-                if (!STREQ(error, errors[i].error))
-                        continue;
-                snprintf(text, sizeof(text), errors[i].text, json_str(parameters, errors[i].field) ?: "?");
-                remedy = remedy ?: errors[i].remedy;
-        }
-        fprintf(stderr, "%scprctl:%s %s\n", colour(stderr, COLOUR_BAD), colour(stderr, COLOUR_NONE), text);
+        fprintf(stderr, "%scprctl:%s %s\n", colour(stderr, COLOUR_BAD), colour(stderr, COLOUR_NONE),
+                client_error_text(error, parameters, text, sizeof(text)));
         if (remedy)
                 fprintf(stderr, "        %s\n", remedy);
 }
@@ -113,7 +124,7 @@ int client_call(const struct options *o, const char *method, json_object *parame
                 json_object_put(parameters);
                 return EXIT_REFUSED;
         }
-        snprintf(name, sizeof(name), "io.cprd.%s", method);
+        snprintf(name, sizeof(name), "%s%s", strchr(method, '.') ? "" : "io.cprd.", method);
         r = client_converse(o, c, name, parameters, NULL, NULL, &reply, &error);
         cprd_free(c);
         if (r < 0)

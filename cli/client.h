@@ -13,6 +13,7 @@ enum {
         EXIT_STILL_ON_SOURCE = 2,
         EXIT_NEEDS_OPERATOR = 3,
         EXIT_USAGE = 64,
+        EXIT_INTERRUPTED = 130, /* the handoff goes on */
 };
 
 struct options {
@@ -22,12 +23,17 @@ struct options {
         int64_t pid;
         int64_t max_pause;   /* µs; 0: the daemon's */
         json_object *faults; /* array; NULL: none */
-        char **binaries;     /* of probe */
-        int n_binaries;
+        int64_t since;       /* µs of CLOCK_REALTIME; 0: always */
+        bool all, outdated, yes;
+        char **arguments; /* names of VMs, or of binaries for probe */
+        int n_arguments;
 };
 
 /* Connects, or says on stderr what to do and returns a negative errno. */
 int client_connect(const struct options *o, struct cprd **ret);
+
+/* What an error reply means, for people. */
+const char *client_error_text(const char *error, json_object *parameters, char *text, size_t size);
 
 /* Says what an error reply means: on stderr for people, and with --json on stdout for programs. */
 void client_error(const struct options *o, const char *error, json_object *parameters);
@@ -37,8 +43,8 @@ void client_error(const struct options *o, const char *error, json_object *param
 int client_converse(const struct options *o, struct cprd *c, const char *method, json_object *parameters,
                     cprd_reply_t each, void *userdata, json_object **ret, char **ret_error);
 
-/* Calls one method of io.cprd. Takes the reference of @parameters. Returns an exit status: 0, and the reply
- * is the caller's to put; or EXIT_REFUSED, and stderr says why. */
+/* Calls one method of io.cprd, or another one by its whole name. Takes the reference of @parameters. Returns
+ * an exit status: 0, and the reply is the caller's to put; or EXIT_REFUSED, and stderr says why. */
 int client_call(const struct options *o, const char *method, json_object *parameters, json_object **ret);
 
 /* {"name": o->name}, or {} where there is none. */

@@ -74,6 +74,11 @@ const char *format_findings(json_object *findings, char *text, size_t size)
         return text;
 }
 
+const char *format_qemu(json_object *qemu)
+{
+        return json_str(qemu, "version") ?: json_str(qemu, "binary") ?: "?";
+}
+
 const char *format_outcome(const char *outcome)
 {
         static const char *const names[][2] = {

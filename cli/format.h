@@ -16,6 +16,9 @@ int parse_duration(const char *text, int64_t *ret_usec);
 /* "4 passed, 1 warning: cpu-model", "2 blockers: …": what the findings come to. */
 const char *format_findings(json_object *findings, char *text, size_t size);
 
+/* A QEMU of a reply: its version, or its binary where that is not known. */
+const char *format_qemu(json_object *qemu);
+
 /* The outcome's name for people: still_on_source -> still-on-source. */
 const char *format_outcome(const char *outcome);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/batch.h"
 #include "cli/live.h"
 #include "cli/printable.h"
 #include "cli/verbs.h"
@@ -18,6 +19,7 @@ static void on_signal(int number)
 struct watch {
         const struct options *options;
         struct live live;
+        bool quiet;  /* only the end is wanted */
         char id[64]; /* of the handoff; "": not known yet */
 };
 
@@ -46,6 +48,8 @@ static int on_reply(json_object *reply, void *userdata)
 
         snprintf(w->id, sizeof(w->id), "%s", json_str(reply, "id") ?: "");
         make_printable(w->id);
+        if (w->quiet)
+                return 0;
         if (w->options->json)
                 client_print_json(reply);
         else
@@ -105,77 +109,110 @@ static int ask_history(struct watch *w, json_object **ret_record)
         return interrupted ? -EINTR : -EPIPE;
 }
 
-static int lost(struct watch *w, int r)
+static void say_lost(const struct options *o, const char *id, int r)
 {
-        live_done(&w->live);
-        if (r == -EINTR && w->id[0])
+        if (r == -EINTR && id)
                 fprintf(stderr,
                         "cprctl: the handoff goes on without cprctl. Its end: cprctl history --id %s; to call it off: "
                         "cprctl cancel %s\n",
-                        w->id, w->options->name);
-        else if (w->id[0])
+                        id, o->name);
+        else if (id)
                 fprintf(stderr,
                         "cprctl: cprd has gone (%s) and the end of the handoff is not known. "
                         "Ask again: cprctl history --id %s\n",
-                        strerror(-r), w->id);
+                        strerror(-r), id);
         else
                 fprintf(stderr, "cprctl: cprd has not answered: %s\n", strerror(-r));
-        return r == -EINTR ? 130 : EXIT_NEEDS_OPERATOR;
 }
 
-static int finish(struct watch *w, json_object *record)
-{
-        if (!w->options->json)
-                live_record(&w->live, record);
-        live_done(&w->live);
-        return outcome_status(record);
-}
-
-static int watch(struct watch *w, struct cprd *c)
+/* Calls Handoff and waits for the end of it, also if cprd is restarted meanwhile. */
+static int watch(struct watch *w, struct cprd *c, json_object **ret_end)
 {
         _cleanup_json_ json_object *reply = NULL, *record = NULL;
         _cleanup_free_ char *error = NULL;
+        json_object *end = json_object_new_object();
         int r;
 
+        *ret_end = end;
         cprd_set_tick(c, TICK_MSEC, on_tick, w);
         r = client_converse(w->options, c, "io.cprd.Handoff", request_make(w->options), on_reply, w, &reply,
                             &error);
         if (r > 0) {
-                live_done(&w->live);
-                client_error(w->options, error, reply);
+                json_add_str(end, "error", error);
+                json_add(end, "parameters", TAKE_PTR(reply));
                 return EXIT_REFUSED;
         }
-        if (r < 0 && r != -EINTR && w->id[0]) {
-                r = ask_history(w, &record);
-                if (r >= 0 && w->options->json) {
-                        reply = json_object_new_object();
-                        json_add_str(reply, "id", w->id);
-                        json_add(reply, "record", json_object_get(record));
-                }
-        } else if (r == 0) {
+        if (r == 0)
                 record = json_object_get(json_obj(reply, "record"));
+        else if (r != -EINTR && w->id[0])
+                r = ask_history(w, &record);
+        json_add_str(end, "id", w->id[0] ? w->id : json_str(reply, "id"));
+        if (r < 0) {
+                json_add_int(end, "lost", -r);
+                return r == -EINTR ? EXIT_INTERRUPTED : EXIT_NEEDS_OPERATOR;
         }
-        if (r < 0)
-                return lost(w, r);
-        if (w->options->json)
-                client_print_json(reply);
-        return finish(w, record);
+        json_add(end, "record", json_object_get(record));
+        return outcome_status(record);
 }
 
-int verb_handoff(const struct options *o)
+static void catch_signals(void)
 {
         struct sigaction action = {.sa_handler = on_signal};
-        struct watch w = {.options = o};
+
+        sigaction(SIGINT, &action, NULL);
+        sigaction(SIGTERM, &action, NULL);
+}
+
+int handoff_run(const struct options *o, bool quiet, json_object **ret_end)
+{
+        struct watch w = {.options = o, .quiet = quiet};
         struct cprd *c;
         int status;
 
         if (client_connect(o, &c) < 0)
                 return EXIT_REFUSED;
-        sigaction(SIGINT, &action, NULL);
-        sigaction(SIGTERM, &action, NULL);
+        catch_signals();
         live_init(&w.live, stdout, o->name, o->qemu);
-        w.live.terminal &= !o->json;
-        status = watch(&w, c);
+        w.live.terminal &= !o->json && !quiet;
+        status = watch(&w, c, ret_end);
+        if (!o->json && !quiet && json_obj(*ret_end, "record"))
+                live_record(&w.live, json_obj(*ret_end, "record"));
+        live_done(&w.live);
         cprd_free(c);
         return status;
+}
+
+static int run_one(const struct options *o)
+{
+        _cleanup_json_ json_object *end = NULL;
+        int status = handoff_run(o, false, &end);
+
+        if (json_str(end, "error"))
+                client_error(o, json_str(end, "error"), json_obj(end, "parameters"));
+        else if (json_int(end, "lost", 0))
+                say_lost(o, json_str(end, "id"), -(int)json_int(end, "lost", 0));
+        else if (end && o->json)
+                client_print_json(end);
+        return status;
+}
+
+/* Whether it would only be given what it has; if so asks. */
+static bool is_wanted(const struct options *o)
+{
+        _cleanup_json_ json_object *reply = NULL, *vms = json_object_new_array();
+
+        if (o->json || o->yes || client_call(o, "Describe", client_name(o), &reply) != 0)
+                return true;
+        json_object_array_add(vms, json_object_get(json_obj(reply, "vm")));
+        return batch_confirm(o, vms);
+}
+
+int verb_handoff(const struct options *o)
+{
+        struct options one = *o;
+
+        if (o->all || o->outdated || o->n_arguments > 1)
+                return batch_handoff(o);
+        one.name = o->arguments[0];
+        return is_wanted(&one) ? run_one(&one) : EXIT_REFUSED;
 }

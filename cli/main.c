@@ -2,6 +2,7 @@
 /* cprctl(1): the command line of cprd. */
 #include "cli/format.h"
 #include "cli/verbs.h"
+#include "cli/when.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -13,6 +14,9 @@ enum {
         OPTION_MAX_PAUSE,
         OPTION_FAULT,
         OPTION_ID,
+        OPTION_SINCE,
+        OPTION_ALL,
+        OPTION_OUTDATED,
         OPTION_SOCKET,
         OPTION_JSON,
         OPTION_VERSION,
@@ -25,6 +29,10 @@ static const struct option long_options[] = {
         {"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
         {"fault", required_argument, NULL, OPTION_FAULT},
         {"id", required_argument, NULL, OPTION_ID},
+        {"since", required_argument, NULL, OPTION_SINCE},
+        {"all", no_argument, NULL, OPTION_ALL},
+        {"outdated", no_argument, NULL, OPTION_OUTDATED},
+        {"yes", no_argument, NULL, 'y'},
         {"socket", required_argument, NULL, OPTION_SOCKET},
         {"json", no_argument, NULL, OPTION_JSON},
         {"version", no_argument, NULL, OPTION_VERSION},
@@ -32,7 +40,7 @@ static const struct option long_options[] = {
         {},
 };
 
-enum { NAME_NONE, NAME_MAY, NAME_MUST, NAME_BINARIES };
+enum { NAME_NONE, NAME_MAY, NAME_MUST, NAME_VMS, NAME_BINARIES };
 
 static const struct verb {
         const char *verb;
@@ -40,22 +48,25 @@ static const struct verb {
         int name;
         const char *arguments, *help;
 } verbs[] = {
+        {"status", verb_status, NAME_NONE, "", "this host at a glance; so does cprctl alone"},
         {"probe", verb_probe, NAME_BINARIES, "[QEMU...]", "what this host's kernel and QEMUs can do"},
         {"register", verb_register, NAME_MUST, "NAME --pid PID --qmp PATH", "make a running QEMU known"},
         {"unregister", verb_unregister, NAME_MUST, "NAME", "forget a VM; its QEMU runs on"},
-        {"list", verb_list, NAME_NONE, "", "all VMs"},
+        {"list", verb_list, NAME_NONE, "[--outdated]",
+         "all VMs, the QEMU that each runs and the one at its path"},
         {"show", verb_show, NAME_MUST, "NAME", "one VM"},
         {"check", verb_check, NAME_MUST, "NAME [--qemu PATH]",
          "would a handoff work? The guest notices nothing"},
-        {"handoff", verb_handoff, NAME_MUST, "NAME [--qemu PATH]", "replace the QEMU under a VM"},
+        {"handoff", verb_handoff, NAME_VMS, "NAME... [--qemu PATH]",
+         "replace the QEMU under one VM or several"},
         {"cancel", verb_cancel, NAME_MUST, "NAME", "roll a handoff back, before its commit"},
-        {"history", verb_history, NAME_MAY, "[NAME | --id ID]",
+        {"history", verb_history, NAME_MAY, "[NAME | --id ID] [--since WHEN]",
          "past handoffs, newest first; or all about one"},
 };
 
 static void help(void)
 {
-        printf("Usage: cprctl VERB [NAME] [OPTION...]\n\n"
+        printf("Usage: cprctl [VERB [NAME...] [OPTION...]]\n\n"
                "Replaces the QEMU under a running VM by another one on this host, and keeps its AF_VSOCK\n"
                "connections. Talks to the service cprd.\n\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
@@ -70,7 +81,11 @@ static void help(void)
                "                            connected to it during a check or a handoff\n"
                "      --qemu PATH           QEMU to hand off to (default: the path the running one was started from)\n"
                "      --max-pause DURATION  roll back if the guest is paused for longer, for example 500ms (default 2s)\n"
+               "      --all                 hand off all VMs that run\n"
+               "      --outdated            those VMs alone that do not run the QEMU that their path leads to now\n"
+               "  -y, --yes                 do not ask\n"
                "      --id ID               of a handoff\n"
+               "      --since WHEN          2h, 3d, today, yesterday, 10:30, 2026-11-24, \"2026-11-24 10:30\"\n"
                "      --json                for programs: one JSON object per line\n"
                "      --socket PATH         of cprd, instead of " CPRD_ADDRESS "\n"
                "  -h, --help\n"
@@ -134,6 +149,19 @@ static int take_option(struct options *o, int option, const char *value)
         case OPTION_ID:
                 o->id = value;
                 return 0;
+        case OPTION_SINCE:
+                return parse_when(value, (int64_t)time(NULL) * (int64_t)USEC_PER_SEC, &o->since) < 0
+                               ? usage("not a point in time such as 2h, today or 2026-11-24:", value)
+                               : 0;
+        case OPTION_ALL:
+                o->all = true;
+                return 0;
+        case OPTION_OUTDATED:
+                o->outdated = true;
+                return 0;
+        case 'y':
+                o->yes = true;
+                return 0;
         case OPTION_SOCKET:
                 o->socket = value;
                 return 0;
@@ -155,13 +183,15 @@ static const struct verb *verb_find(const char *name)
 
 static int run(struct options *o, const struct verb *verb, char **arguments, int n)
 {
-        if (verb->name == NAME_BINARIES) {
+        o->arguments = arguments;
+        o->n_arguments = n;
+        if (verb->name == NAME_BINARIES)
                 for (int i = 0; i < n; i++)
                         arguments[i] = (char *)absolute(arguments[i]);
-                o->binaries = arguments;
-                o->n_binaries = n;
+        if (verb->name == NAME_VMS && (n > 0) + o->all + o->outdated != 1)
+                return usage("give the names of VMs, or --all, or --outdated to", verb->verb);
+        if (verb->name == NAME_BINARIES || verb->name == NAME_VMS)
                 return verb->run(o);
-        }
         if (n > (verb->name != NAME_NONE))
                 return usage("too many arguments for", verb->verb);
         if (n == 0 && verb->name == NAME_MUST)
@@ -178,7 +208,7 @@ int main(int argc, char **argv)
         const struct verb *verb;
         int option, status = 0;
 
-        while (status == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) >= 0) {
+        while (status == 0 && (option = getopt_long(argc, argv, "hy", long_options, NULL)) >= 0) {
                 if (option == 'h') {
                         help();
                         return 0;
@@ -189,9 +219,9 @@ int main(int argc, char **argv)
                 }
                 status = take_option(&o, option, optarg);
         }
-        if (status == 0 && optind == argc)
-                status = usage("say what to do", NULL);
-        if (status == 0) {
+        if (status == 0 && optind == argc) {
+                status = verb_status(&o);
+        } else if (status == 0) {
                 verb = verb_find(argv[optind]);
                 status = verb ? run(&o, verb, argv + optind + 1, argc - optind - 1)
                               : usage("there is no command", argv[optind]);

@@ -116,7 +116,9 @@ static void reply(FILE *f, const char *call)
         char record[8192];
 
         put_record(record, sizeof(record), BAD);
-        if (strstr(call, "io.cprd.List"))
+        if (strstr(call, "GetInfo"))
+                put(f, "{\"parameters\":{\"vendor\":\"" BAD "\",\"version\":\"" BAD "\"}}");
+        else if (strstr(call, "io.cprd.List"))
                 put(f, "{\"parameters\":{\"vms\":[{\"name\":\"" BAD "\",\"state\":\"" BAD
                        "\",\"pid\":1,\"binary\":\"" BAD "\",\"lastHandoff\":\"" BAD "\",\"version\":\"" BAD
                        "\",\"pathVersion\":\"" BAD "\"}]}}");
@@ -226,7 +228,9 @@ static void commands(void)
         static const struct {
                 const char *name, *vm, *id;
                 int (*verb)(const struct options *o);
+                int n; /* VMs named */
         } table[] = {
+                {"status", NULL, NULL, verb_status},
                 {"list", NULL, NULL, verb_list},
                 {"show", "web1", NULL, verb_show},
                 {"probe", NULL, NULL, verb_probe},
@@ -235,14 +239,20 @@ static void commands(void)
                 {"history --id", NULL, "5f0c2b", verb_history},
                 {"cancel (error)", "web1", NULL, verb_cancel},
                 {"unregister (error)", "web1", NULL, verb_unregister},
-                {"handoff", "web1", NULL, verb_handoff},
-                {"handoff (refused)", "refused", NULL, verb_handoff},
+                {"handoff", "web1", NULL, verb_handoff, 1},
+                {"handoff (refused)", "refused", NULL, verb_handoff, 1},
+                {"handoff (several)", "web1", NULL, verb_handoff, 2},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++) {
                 for (int json = 0; json < 2; json++) {
-                        struct options o = {
-                                .socket = path, .name = table[i].vm, .id = table[i].id, .json = json};
+                        char *names[] = {(char *)table[i].vm, (char *)"other"};
+                        struct options o = {.socket = path,
+                                            .name = table[i].vm,
+                                            .arguments = names,
+                                            .n_arguments = table[i].n,
+                                            .id = table[i].id,
+                                            .json = json};
                         _cleanup_free_ char *text = screen_of(table[i].verb, &o);
 
                         expect_harmless(table[i].name, text);

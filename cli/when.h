@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Points in time as people say them. */
+
+#include "proto/base.h"
+
+/*
+ * "90min", "2h", "3d", "1w" (so long ago), "today", "yesterday" (when it began), "10:30" (today),
+ * "2026-11-24", "2026-11-24 10:30", in local time, as µs of CLOCK_REALTIME. @now likewise. EINVAL: none of
+ * these.
+ */
+int parse_when(const char *text, int64_t now, int64_t *ret);
