@@ -7,34 +7,34 @@
 #include "daemon/request.h"
 
 /* A call that waits for a job. */
-struct watch {
+struct waiter {
         struct observer observer;
         struct call *call;
         bool has_findings; /* they were sent */
 };
 
-static void watch_gone(struct call *call)
+static void waiter_gone(struct call *call)
 {
-        struct watch *w = call->data;
+        struct waiter *w = call->data;
 
         job_ignore(&w->observer);
         free(w);
 }
 
-static void watch_job(struct call *call, struct job *j, void (*progress)(struct observer *, json_object *),
-                      void (*ended)(struct observer *, json_object *))
+static void wait_for_job(struct call *call, struct job *j, void (*progress)(struct observer *, json_object *),
+                         void (*ended)(struct observer *, json_object *))
 {
-        struct watch *w = mem_new(1, sizeof(*w));
+        struct waiter *w = mem_new(1, sizeof(*w));
 
-        *w = (struct watch){.observer = {.progress = progress, .ended = ended}, .call = call};
+        *w = (struct waiter){.observer = {.progress = progress, .ended = ended}, .call = call};
         call->data = w;
-        call->gone = watch_gone;
+        call->gone = waiter_gone;
         job_observe(j, &w->observer);
 }
 
-static struct watch *watch_of(struct observer *o)
+static struct waiter *waiter_of(struct observer *o)
 {
-        return (struct watch *)((char *)o - offsetof(struct watch, observer));
+        return (struct waiter *)((char *)o - offsetof(struct waiter, observer));
 }
 
 /* ---- check ---- */
@@ -73,7 +73,7 @@ static json_object *findings_of(json_object *record, bool refused)
 
 static void check_ended(struct observer *o, json_object *record)
 {
-        struct call *call = watch_of(o)->call;
+        struct call *call = waiter_of(o)->call;
         const char *reason = json_str(record, "reason");
         bool refused = STREQ(json_str(record, "outcome") ?: "", "refused");
         json_object *reply, *findings;
@@ -100,7 +100,7 @@ static void check_ended(struct observer *o, json_object *record)
 /* Findings go with the first reply after they are known. */
 static void handoff_progress(struct observer *o, json_object *progress)
 {
-        struct watch *w = watch_of(o);
+        struct waiter *w = waiter_of(o);
         json_object *reply = reply_object("id", o->job->id);
 
         json_add(reply, "progress", json_object_get(progress));
@@ -117,7 +117,7 @@ static void handoff_ended(struct observer *o, json_object *record)
         json_object *reply = reply_object("id", json_str(record, "id"));
 
         json_add(reply, "record", json_object_get(record));
-        call_reply(watch_of(o)->call, reply);
+        call_reply(waiter_of(o)->call, reply);
 }
 
 static struct job *ask(struct call *call, struct queue_request *request)
@@ -141,7 +141,7 @@ void api_check(struct call *call)
         struct job *j = ask(call, &(struct queue_request){.check = true});
 
         if (j)
-                watch_job(call, j, NULL, check_ended);
+                wait_for_job(call, j, NULL, check_ended);
 }
 
 void api_handoff(struct call *call)
@@ -150,7 +150,7 @@ void api_handoff(struct call *call)
 
         if (!j)
                 return;
-        watch_job(call, j, handoff_progress, handoff_ended);
+        wait_for_job(call, j, handoff_progress, handoff_ended);
         call_continue(call, reply_object("id", j->id));
 }
 
@@ -184,7 +184,7 @@ static void history_ended(struct observer *o, json_object *record)
         json_object *records = json_object_new_array();
 
         json_object_array_add(records, json_object_get(record));
-        reply_records(watch_of(o)->call, records);
+        reply_records(waiter_of(o)->call, records);
 }
 
 void api_history(struct call *call)
@@ -195,7 +195,7 @@ void api_history(struct call *call)
         json_object *records;
 
         if (j && !j->check && (!name || STREQ(name, j->name))) {
-                watch_job(call, j, NULL, history_ended);
+                wait_for_job(call, j, NULL, history_ended);
                 return;
         }
         records = history_list(&d->history, name, id);
