@@ -52,6 +52,17 @@ int file_read(int dirfd, const char *path, size_t limit, char **ret_data, size_t
         return 0;
 }
 
+int file_identity(int dirfd, const char *path, char text[static FILE_IDENTITY_MAX])
+{
+        struct statx s;
+
+        if (statx(dirfd, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &s) < 0)
+                return -errno;
+        snprintf(text, FILE_IDENTITY_MAX, "%u:%u:%llu", s.stx_dev_major, s.stx_dev_minor,
+                 (unsigned long long)s.stx_ino);
+        return 0;
+}
+
 static int write_all(int fd, const char *text, size_t size)
 {
         for (size_t at = 0; at < size;) {

@@ -18,6 +18,13 @@ int file_read(int dirfd, const char *path, size_t limit, char **ret_data, size_t
 /* Writes a whole file so that a reader, or a crash, finds the old one or the new one. @mode as in open(2). */
 int file_write(const char *path, const char *text, mode_t mode);
 
+#define FILE_IDENTITY_MAX 64
+
+/* Which file @path is, "MAJOR:MINOR:INODE" of its file system and inode. Nothing is fetched that the kernel
+ * does not have, so that a file system in user space cannot hold us up if @path is a link of /proc/PID.
+ * @dirfd as in openat(2). */
+int file_identity(int dirfd, const char *path, char text[static FILE_IDENTITY_MAX]);
+
 #define FILE_TREE_DEPTH   16   /* directories below each other */
 #define FILE_TREE_ENTRIES 4096 /* files and directories in all */
 

@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/api-vms.h"
 
+#include "common/file.h"
 #include "daemon/candidate.h"
 #include "daemon/daemon.h"
 #include "daemon/probe.h"
 #include "daemon/reply.h"
 #include "daemon/request.h"
 
+#include <fcntl.h>
 #include <limits.h>
+
+/* The path comes from the command line of a VM, and looking at any file could block us; those that a handoff
+ * may go to are where only root can mount something. */
+static json_object *describe(struct daemon *d, const struct vm *vm)
+{
+        json_object *o = vm_describe(vm);
+        char now[FILE_IDENTITY_MAX];
+
+        if (vm->file && !vm_is_gone(vm) && config_allows(&d->config, vm->binary) &&
+            file_identity(AT_FDCWD, vm->binary, now) >= 0)
+                json_add(o, "outdated", json_object_new_boolean(!STREQ(now, vm->file)));
+        return o;
+}
 
 void api_list(struct call *call)
 {
@@ -15,13 +30,14 @@ void api_list(struct call *call)
         json_object *o = json_object_new_object(), *list = json_object_new_array();
 
         for (struct vm *vm = d->registry.vms; vm; vm = vm->next)
-                json_object_array_add(list, vm_describe(vm));
+                json_object_array_add(list, describe(d, vm));
         json_add(o, "vms", list);
         call_reply(call, o);
 }
 
 void api_describe(struct call *call)
 {
+        struct daemon *d = call->context;
         struct vm *vm = request_vm(call);
         json_object *o;
 
@@ -29,7 +45,7 @@ void api_describe(struct call *call)
                 return;
         vm_look(vm);
         o = json_object_new_object();
-        json_add(o, "vm", vm_describe(vm));
+        json_add(o, "vm", describe(d, vm));
         call_reply(call, o);
 }
 

@@ -66,7 +66,7 @@ static void update_registry(struct job *j)
                 find_destination(j, &destination);
         if (has_moved(j, &destination)) {
                 vm->pid = (pid_t)json_int(json_obj(j->record, "destination"), "pid", vm->pid);
-                vm_replace(vm, &destination, json_str(json_obj(j->record, "destination"), "binary"));
+                vm_replace(vm, &destination, json_obj(j->record, "destination"));
         }
         vm_set_last_handoff(vm, j->id);
 }

@@ -30,6 +30,8 @@ struct vm *vm_free(struct vm *vm)
         free(vm->path);
         free(vm->qmp);
         free(vm->binary);
+        free(vm->version);
+        free(vm->file);
         free(vm->last_handoff);
         free(vm);
         return NULL;
@@ -48,6 +50,14 @@ static void set_text(char **where, const char *value)
         *where = text_copy(value);
 }
 
+static void set_qemu(struct vm *vm, json_object *qemu)
+{
+        free(TAKE_PTR(vm->version));
+        free(TAKE_PTR(vm->file));
+        set_text(&vm->version, json_str(qemu, "version"));
+        set_text(&vm->file, json_str(qemu, "file"));
+}
+
 void vm_save(const struct vm *vm)
 {
         _cleanup_json_ json_object *o = json_object_new_object();
@@ -58,6 +68,8 @@ void vm_save(const struct vm *vm)
         json_add_int(o, "startTime", (int64_t)vm->start_time);
         json_add_str(o, "qmp", vm->qmp);
         json_add_str(o, "binary", vm->binary);
+        json_add_str(o, "version", vm->version);
+        json_add_str(o, "file", vm->file);
         json_add_str(o, "lastHandoff", vm->last_handoff);
         json_add_int(o, "cid", vm->cid);
         json_add_int(o, "connections", vm->connections);
@@ -120,6 +132,7 @@ json_object *vm_describe(const struct vm *vm)
         json_add_int(o, "pid", vm->pid);
         json_add_str(o, "qmp", vm->qmp);
         json_add_str(o, "binary", vm->binary);
+        json_add_str(o, "version", vm->version);
         if (vm->cid >= 0)
                 json_add_int(o, "cid", vm->cid);
         if (vm->connections >= 0)
@@ -137,19 +150,22 @@ void vm_learn(struct vm *vm, json_object *record)
         vm->cid = json_int(record, "cid", vm->cid);
         vm->connections =
                 json_int(record, "connectionsAfter", json_int(record, "connectionsBefore", vm->connections));
+        if (json_int(source, "pid", 0) == vm->pid)
+                set_qemu(vm, source);
         /* A path that it was started by says more than where a link of that name led to then. */
         if (vm->binary[0] != '/' && json_int(source, "pid", 0) == vm->pid)
                 set_text(&vm->binary, json_str(source, "binary"));
         vm_save(vm);
 }
 
-void vm_replace(struct vm *vm, struct process *p, const char *binary)
+void vm_replace(struct vm *vm, struct process *p, json_object *qemu)
 {
         int r = vm_set_process(vm, p);
 
         if (r < 0)
                 log_full(LOG_WARNING, vm->name, NULL, "cannot watch the new QEMU: %s", strerror(-r));
-        set_text(&vm->binary, binary);
+        set_text(&vm->binary, json_str(qemu, "binary"));
+        set_qemu(vm, qemu);
         vm_save(vm);
 }
 
@@ -176,6 +192,7 @@ int vm_from_json(sd_event *event, const char *directory, json_object *o, struct 
         vm->cid = json_int(o, "cid", -1);
         vm->connections = json_int(o, "connections", -1);
         set_text(&vm->binary, json_str(o, "binary"));
+        set_qemu(vm, o);
         set_text(&vm->last_handoff, json_str(o, "lastHandoff"));
         if (vm->start_time && process_open(&p, vm->pid, vm->start_time, &gone) < 0)
                 log_full(LOG_NOTICE, name, NULL, "is gone: %s", gone.what);

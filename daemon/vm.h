@@ -21,7 +21,9 @@ struct vm {
         uint64_t start_time;
         struct process process; /* closed when gone */
         char *qmp, *binary;
-        char *last_handoff;       /* NULL: none */
+        char *version, *file; /* of the QEMU that runs: what it says, and its file_identity(); NULL: nobody
+                                 has looked */
+        char *last_handoff;   /* NULL: none */
         int64_t cid, connections; /* -1: nobody has looked */
         sd_event_source *exit_watch;
         char job[16]; /* the id of the one in flight or waiting; "": none */
@@ -53,7 +55,7 @@ json_object *vm_describe(const struct vm *vm);
 
 /* What a check or a handoff has found out: members of a Record. Saves. */
 void vm_learn(struct vm *vm, json_object *record);
-/* Another QEMU has the guest now: @p, taken over; PROCESS_NULL: it has exited again. @binary may be NULL.
- * Saves. */
-void vm_replace(struct vm *vm, struct process *p, const char *binary);
+/* Another QEMU has the guest now: @p, taken over; PROCESS_NULL: it has exited again. @qemu is what is known
+ * of it, a Qemu of io.cprd.varlink; it may be NULL. Saves. */
+void vm_replace(struct vm *vm, struct process *p, json_object *qemu);
 void vm_set_last_handoff(struct vm *vm, const char *id);

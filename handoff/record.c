@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/record.h"
 
+#include "common/file.h"
 #include "common/log.h"
 
 static json_object *qemu(const struct process *p, const char *binary, const char *version,
                          const char *machine)
 {
         json_object *o = json_object_new_object();
+        char file[FILE_IDENTITY_MAX];
 
         json_add_int(o, "pid", p->pid);
         json_add_str(o, "binary", binary ?: "");
         json_add_str(o, "version", version);
         json_add_str(o, "machine", machine);
+        if (p->proc_fd >= 0 && file_identity(p->proc_fd, "exe", file) >= 0)
+                json_add_str(o, "file", file);
         return o;
 }
 

@@ -3,6 +3,8 @@
 #include "common/file.h"
 #include "daemon-fixture.h"
 
+#include <fcntl.h>
+
 static void register_and_forget(void)
 {
         pid_t pid = qemu_start();
@@ -98,6 +100,70 @@ static void unreadable_entries(void)
         EXPECT(unlink(path) == 0);
 }
 
+static void expect_outdated(const char *path, bool allowed, bool outdated)
+{
+        _cleanup_json_ json_object *vm = describe("web1");
+        json_object *value = NULL;
+
+        EXPECT_STR(json_str(vm, "binary"), path);
+        EXPECT_STR(json_str(vm, "version"), "1.2.3");
+        EXPECT_INT(json_object_object_get_ex(vm, "outdated", &value), allowed);
+        EXPECT_INT(json_object_get_boolean(value), outdated);
+}
+
+/* What a check has learnt outlives cprd; a package's upgrade puts another file at the path. Only at paths
+ * that a handoff may go to is anything looked at. */
+static void outdated(void)
+{
+        pid_t pid = qemu_start();
+        _cleanup_free_ char *path = file_path(fixture_runtime, "qemu-system-test");
+        _cleanup_free_ char *config = file_path(fixture_runtime, "../cprd.conf");
+        char file[FILE_IDENTITY_MAX];
+        struct vm *vm;
+        _cleanup_json_ json_object *record = NULL;
+
+        EXPECT_INT(file_write(path, "old", 0755), 0);
+        EXPECT_INT(file_identity(AT_FDCWD, path, file), 0);
+        register_vm("web1", pid);
+        vm = registry_find(&d.registry, "web1");
+        free(vm->binary);
+        vm->binary = strdup(path);
+        record = json_tokener_parse(
+                json_text("{'source': {'pid': %d, 'version': '1.2.3', 'file': '%s'}}", pid, file));
+        vm_learn(vm, record);
+        expect_outdated(path, false, false);
+        fixture_stop();
+        EXPECT_INT(file_write(config, json_text("{'binaries': ['%s']}", path), 0600), 0);
+        fixture_start();
+        expect_outdated(path, true, false);
+        EXPECT_INT(file_write(path, "new", 0755), 0);
+        expect_outdated(path, true, true);
+        unregister_vm("web1");
+        qemu_kill(pid);
+        EXPECT(unlink(config) == 0);
+}
+
+/* Another QEMU is another version of another file, and what is not known of it is not that of the one before.
+ */
+static void replaced(void)
+{
+        pid_t pid = qemu_start();
+        _cleanup_(process_close) struct process p = PROCESS_NULL;
+        _cleanup_json_ json_object *new = json_tokener_parse(json_text("{'binary': '/new', 'version': '2'}"));
+        struct failure f = {};
+        struct vm *vm;
+
+        register_vm("web1", pid);
+        vm = registry_find(&d.registry, "web1");
+        vm->file = strdup("1:2:3");
+        EXPECT_INT(process_open(&p, pid, 0, &f), 0);
+        vm_replace(vm, &p, new);
+        EXPECT_STR(vm->version, "2");
+        EXPECT(!vm->file);
+        unregister_vm("web1");
+        qemu_kill(pid);
+}
+
 /* Two would take each other's sockets and journals. */
 static void one_cprd(void)
 {
@@ -120,6 +186,8 @@ int main(void)
         TEST(restart);
         TEST(recycled_pid);
         TEST(unreadable_entries);
+        TEST(outdated);
+        TEST(replaced);
         TEST(one_cprd);
         fixture_tear_down();
         return 0;
