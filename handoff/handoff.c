@@ -29,6 +29,8 @@ static void destination_init(struct destination *d, const char *handoff_id)
 
 static void destination_done(struct destination *d)
 {
+        for (size_t i = 0; i < TAKEOVER_QUESTIONS; i++)
+                qmp_question_done(&d->takeover[i]);
         process_close(&d->process);
         qmp_free(d->qmp);
         cmdline_done(&d->cmdline);

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "handoff/destination.h"
 #include "handoff/source.h"
+#include "handoff/takeover.h"
 #include "handoff/wait.h"
 
 /* For a source to continue its guest by itself after its migration has failed. */
@@ -197,6 +198,7 @@ int migration_load(struct handoff *h, struct failure *f)
         if (!h->pause_began)
                 return failure_set(f, EPROTO,
                                    "the migration completed, but the source never said that it stopped");
+        takeover_ask(h);
         h->facts.migration.loaded = true;
         return facts_note(h, "migration", f);
 }

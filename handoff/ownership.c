@@ -5,6 +5,7 @@
 #include "handoff/destination.h"
 #include "handoff/freeze.h"
 #include "handoff/replace.h"
+#include "handoff/takeover.h"
 #include "handoff/wait.h"
 
 #include <linux/vhost.h>
@@ -155,7 +156,10 @@ int ownership_take_back(struct handoff *h, struct failure *f)
 int ownership_claim(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        int r = destination_stop(h, f);
+        int r = takeover_await(h, f);
+
+        if (r >= 0)
+                r = destination_stop(h, f);
 
         if (r >= 0)
                 r = withhold_replay(&d->withhold, &d->tracee, FD_DEVICE, h->step.deadline, f);

@@ -27,6 +27,8 @@ struct source {
         bool is_dead;       /* it has exited */
 };
 
+#define TAKEOVER_QUESTIONS 2 /* takeover.c */
+
 struct destination {
         struct process process;
         struct qmp *qmp;
@@ -38,6 +40,7 @@ struct destination {
         struct withhold withhold;
         struct shield shield;
         struct obituary obituary;
+        struct qmp_question takeover[TAKEOVER_QUESTIONS];
         bool owns;    /* the kernel said so after its claim */
         bool is_dead; /* it has exited */
 };
