@@ -18,7 +18,7 @@ enum {
 
 struct options {
         const char *socket; /* NULL: the usual one */
-        bool json;
+        bool json, rehearse;
         const char *name, *qmp, *qemu, *id;
         int64_t pid;
         int64_t max_pause;   /* µs; 0: the daemon's */

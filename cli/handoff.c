@@ -30,6 +30,7 @@ int outcome_status(json_object *record)
                 int status;
         } table[] = {
                 {"updated", EXIT_UPDATED},
+                {"rehearsed", EXIT_UPDATED},
                 {"refused", EXIT_REFUSED},
                 {"still_on_source", EXIT_STILL_ON_SOURCE},
                 {"needs_operator", EXIT_NEEDS_OPERATOR},
@@ -72,6 +73,8 @@ static json_object *request_make(const struct options *o)
         json_add_str(parameters, "binary", o->qemu);
         if (o->max_pause)
                 json_add_int(parameters, "maxPause", o->max_pause);
+        if (o->rehearse)
+                json_add_bool(parameters, "rehearse", true);
         if (o->faults)
                 json_add(parameters, "faults", json_object_get(o->faults));
         return parameters;

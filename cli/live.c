@@ -231,9 +231,9 @@ void live_record(struct live *l, json_object *record)
         const char *outcome = json_str(record, "outcome") ?: "needs_operator",
                    *stage = json_str(record, "stage");
         const char *reason = json_str(record, "reason"), *remedy = json_str(record, "remedy");
-        enum colour c = STREQ(outcome, "updated")          ? COLOUR_GOOD
-                        : STREQ(outcome, "needs_operator") ? COLOUR_BAD
-                                                           : COLOUR_WARN;
+        enum colour c = STREQ(outcome, "updated") || STREQ(outcome, "rehearsed") ? COLOUR_GOOD
+                        : STREQ(outcome, "needs_operator")                       ? COLOUR_BAD
+                                                                                 : COLOUR_WARN;
 
         if (l->terminal)
                 fputs(CLEAR_LINE, l->out);

@@ -12,6 +12,7 @@ enum {
         OPTION_QMP,
         OPTION_QEMU,
         OPTION_MAX_PAUSE,
+        OPTION_REHEARSE,
         OPTION_FAULT,
         OPTION_ID,
         OPTION_SINCE,
@@ -27,6 +28,7 @@ static const struct option long_options[] = {
         {"qmp", required_argument, NULL, OPTION_QMP},
         {"qemu", required_argument, NULL, OPTION_QEMU},
         {"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
+        {"rehearse", no_argument, NULL, OPTION_REHEARSE},
         {"fault", required_argument, NULL, OPTION_FAULT},
         {"id", required_argument, NULL, OPTION_ID},
         {"since", required_argument, NULL, OPTION_SINCE},
@@ -80,6 +82,7 @@ static void help(void)
                "      --qmp PATH            its QMP socket (-qmp unix:PATH,server=on,wait=off); nobody else may be\n"
                "                            connected to it during a check or a handoff\n"
                "      --qemu PATH           QEMU to hand off to (default: the path the running one was started from)\n"
+               "      --rehearse            do all but the pause: build the new QEMU, compare it, and end it again\n"
                "      --max-pause DURATION  roll back if the guest is paused for longer, for example 500ms (default 2s)\n"
                "      --all                 hand off all VMs that run\n"
                "      --outdated            those VMs alone that do not run the QEMU that their path leads to now\n"
@@ -126,9 +129,34 @@ static const char *absolute(const char *path)
         return whole;
 }
 
+/* The member that an option without a value sets; NULL: it has one. */
+static bool *flag_of(struct options *o, int option)
+{
+        switch (option) {
+        case OPTION_REHEARSE:
+                return &o->rehearse;
+        case OPTION_ALL:
+                return &o->all;
+        case OPTION_OUTDATED:
+                return &o->outdated;
+        case OPTION_JSON:
+                return &o->json;
+        case 'y':
+                return &o->yes;
+        default:
+                return NULL;
+        }
+}
+
 /* Returns 0, or the status to exit with. */
 static int take_option(struct options *o, int option, const char *value)
 {
+        bool *flag = flag_of(o, option);
+
+        if (flag) {
+                *flag = true;
+                return 0;
+        }
         switch (option) {
         case OPTION_PID:
                 return parse_pid(value, &o->pid) < 0 ? usage("not a process id:", value) : 0;
@@ -153,20 +181,8 @@ static int take_option(struct options *o, int option, const char *value)
                 return parse_when(value, (int64_t)time(NULL) * (int64_t)USEC_PER_SEC, &o->since) < 0
                                ? usage("not a point in time such as 2h, today or 2026-11-24:", value)
                                : 0;
-        case OPTION_ALL:
-                o->all = true;
-                return 0;
-        case OPTION_OUTDATED:
-                o->outdated = true;
-                return 0;
-        case 'y':
-                o->yes = true;
-                return 0;
         case OPTION_SOCKET:
                 o->socket = value;
-                return 0;
-        case OPTION_JSON:
-                o->json = true;
                 return 0;
         default: /* getopt_long() has said what is wrong */
                 return usage("wrong usage", NULL);

@@ -14,6 +14,7 @@ static const struct {
         int priority;
 } outcomes[] = {
         {"updated", "3ac5e49a7d0b4a1e9c3d0b5f8a4e6d21", LOG_NOTICE},
+        {"rehearsed", "2d7be1f05a3c4e8f9406c1d97be85a12", LOG_INFO},
         {"refused", "b0d6f2c85e174f43a1f79e02c6d8b134", LOG_WARNING},
         {"still_on_source", "6e1f9b37c2a84d50b8e45d1a70f3c962", LOG_WARNING},
         {"needs_operator", "f47a20d95b6c4e1883c9e2f05d71ab3e", LOG_CRIT},

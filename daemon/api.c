@@ -30,6 +30,7 @@ static const struct method {
          {{"name", json_type_string, true},
           {"binary", json_type_string, false},
           {"maxPause", json_type_int, false},
+          {"rehearse", json_type_boolean, false},
           {"faults", json_type_array, false}}},
         {"io.cprd.Cancel", api_cancel, {{"name", json_type_string, true}}},
         {"io.cprd.History",

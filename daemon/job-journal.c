@@ -66,7 +66,7 @@ static void take_progress(struct job *j, json_object *progress)
         if (elapsed >= 0 && !undo)
                 add_time(j, stage, elapsed);
         snprintf(j->stage, sizeof(j->stage), "%s", stage);
-        if (STREQ(stage, "commit") && !undo)
+        if (!undo && !json_flag(progress, "cancellable"))
                 j->committing = true;
         job_notify_progress(j, progress);
 }

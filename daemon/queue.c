@@ -84,7 +84,7 @@ static json_object *order_make(const struct queue *q, const struct vm *vm,
                 json_add(o, "faults", json_object_get(request->faults));
         if (q->config->deadlines)
                 json_add(o, "deadlines", json_object_get(q->config->deadlines));
-        json_add_str(o, "until", request->check ? "check" : "retire");
+        json_add_str(o, "until", request->check ? "check" : request->rehearse ? "match" : "retire");
         json_add_int(o, "begun", (int64_t)now_usec());
         return o;
 }

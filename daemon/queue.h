@@ -49,6 +49,7 @@ struct queue_request {
         json_object *faults; /* NULL: none */
         int64_t max_pause;   /* µs */
         bool check;          /* only the checks */
+        bool rehearse;       /* as far as the guest need not stop */
 };
 
 /* Begins a job of @vm, which has none, or lets it wait for its turn. */

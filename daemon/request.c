@@ -46,6 +46,7 @@ bool request_read(struct call *call, const struct vm *vm, struct queue_request *
         ret->binary = json_str(call->parameters, "binary");
         ret->faults = json_arr(call->parameters, "faults");
         ret->max_pause = json_int(call->parameters, "maxPause", d->config.max_pause);
+        ret->rehearse = json_flag(call->parameters, "rehearse");
         if (ret->max_pause <= 0) {
                 reply_invalid(call, "maxPause");
                 return false;

@@ -12,12 +12,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define ID_FILE "destination-binary"
-#define ID_QEMU "destination-qemu"
-
 #define ANSWER_USEC (60 * USEC_PER_SEC) /* for one answer of a binary, on a host that is very busy */
 
-void check_binary_file(struct handoff *h, struct findings *fs)
+void check_binary_file(struct handoff *h, struct findings *fs, const char *id)
 {
         struct destination *d = &h->destination;
         _cleanup_free_ char *path = NULL;
@@ -26,23 +23,23 @@ void check_binary_file(struct handoff *h, struct findings *fs)
         struct failure f = {}, what = {};
 
         if (!allow_path(json_arr(json_obj(h->order.json, "order"), "binaries"), h->facts.destination.binary))
-                return finding_block(fs, ID_FILE, "add it to `binaries` in /etc/cprd/cprd.conf",
+                return finding_block(fs, id, "add it to `binaries` in /etc/cprd/cprd.conf",
                                      "%s is not in the list of allowed binaries",
                                      h->facts.destination.binary);
         path = text_print("root%s", h->facts.destination.binary);
         fd = openat(h->source.process.proc_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0 || fstat(fd, &d->file) < 0)
-                return finding_block(fs, ID_FILE, "install it, or name another one with --qemu", "%s: %s",
+                return finding_block(fs, id, "install it, or name another one with --qemu", "%s: %s",
                                      h->facts.destination.binary, strerror(errno));
         defect = allow_file_defect(&d->file, &remedy);
         if (defect)
-                return finding_block(fs, ID_FILE, remedy, "%s %s", h->facts.destination.binary, defect);
+                return finding_block(fs, id, remedy, "%s %s", h->facts.destination.binary, defect);
         if (vmstate_find_slot(fd, &d->shield.slot, &f) < 0) {
                 failure_set(&what, f.error, "%s: %s", h->facts.destination.binary, f.what);
                 failure_remedy(&what, "%s", f.remedy[0] ? f.remedy : "name a qemu-system binary");
-                return finding_block_failure(fs, ID_FILE, &what);
+                return finding_block_failure(fs, id, &what);
         }
-        finding_pass(fs, ID_FILE, "%s, one shield slot", h->facts.destination.binary);
+        finding_pass(fs, id, "%s, one shield slot", h->facts.destination.binary);
 }
 
 /* ---- what is known of it ---- */
@@ -242,20 +239,20 @@ static bool knows_machine(json_object *names, const char *name)
         return false;
 }
 
-static void judge(struct handoff *h, json_object *learnt, struct findings *fs)
+static void judge(struct handoff *h, json_object *learnt, struct findings *fs, const char *id)
 {
         const char *version = h->facts.destination.version, *machine = h->facts.source.machine;
 
         if (!json_flag(learnt, "cprTransfer"))
-                finding_block(fs, ID_QEMU, "use QEMU 10.0 or newer", "QEMU %s has no cpr-transfer", version);
+                finding_block(fs, id, "use QEMU 10.0 or newer", "QEMU %s has no cpr-transfer", version);
         else if (!knows_machine(json_arr(learnt, "machines"), machine))
-                finding_block(fs, ID_QEMU, "use a QEMU that still has this machine type",
+                finding_block(fs, id, "use a QEMU that still has this machine type",
                               "QEMU %s does not know the machine type %s", version, machine);
         else
-                finding_pass(fs, ID_QEMU, "QEMU %s knows the machine %s", version, machine);
+                finding_pass(fs, id, "QEMU %s knows the machine %s", version, machine);
 }
 
-void check_binary_runs(struct handoff *h, struct findings *fs)
+void check_binary_runs(struct handoff *h, struct findings *fs, const char *id)
 {
         _cleanup_json_ json_object *learnt = NULL;
         struct failure f = {};
@@ -272,8 +269,8 @@ void check_binary_runs(struct handoff *h, struct findings *fs)
                 r = facts_note(h, "destination", &f);
         }
         if (r >= 0)
-                judge(h, learnt, fs);
+                judge(h, learnt, fs, id);
         else if (r != -ECANCELED) /* which says nothing about the binary */
-                finding_block(fs, ID_QEMU, "see that it runs on this host: try `-machine none -nodefaults`",
+                finding_block(fs, id, "see that it runs on this host: try `-machine none -nodefaults`",
                               "%s does not start as a QEMU: %s", h->facts.destination.binary, f.what);
 }

@@ -14,78 +14,83 @@
 /* Each looks at one thing and adds findings under its id. What they mean for an operator is in
  * docs/checks.md. */
 
-static void check_kernel(struct handoff *h, struct findings *fs)
+static void check_kernel(struct handoff *h, struct findings *fs, const char *id)
 {
         struct kernel k;
 
         kernel_probe(DEVICE_PATH, &k);
         if (!k.reset_owner)
-                return finding_block_failure(fs, "kernel", &k.problem);
-        finding_pass(fs, "kernel", "Linux %s: vhost-vsock has VHOST_RESET_OWNER", k.release);
+                return finding_block_failure(fs, id, &k.problem);
+        finding_pass(fs, id, "Linux %s: vhost-vsock has VHOST_RESET_OWNER", k.release);
+}
+
+static void check_kernel_reclaim(struct handoff *h, struct findings *fs, const char *id)
+{
+        struct kernel k;
+
+        kernel_probe(DEVICE_PATH, &k);
         if (k.reclaim)
-                finding_pass(fs, "kernel-reclaim", "a device of a dead owner can be reclaimed");
-        else
+                finding_pass(fs, id, "a device of a dead owner can be reclaimed");
+        else if (k.reset_owner)
                 finding_warn(
-                        fs, "kernel-reclaim", "install vhost-vsock-cpr-dkms, which can reclaim it",
+                        fs, id, "install vhost-vsock-cpr-dkms, which can reclaim it",
                         "a destination that dies between its claim and commit takes the vsock connections with it: "
                         "this kernel cannot reclaim the device of a dead owner");
 }
 
-static void check_source_version(struct handoff *h, struct findings *fs)
+static void check_source_version(struct handoff *h, struct findings *fs, const char *id)
 {
         if (atoi(h->facts.source.version) < 10)
-                finding_block(fs, "source-qemu", "restart the VM with QEMU 10.0 or newer, once",
+                finding_block(fs, id, "restart the VM with QEMU 10.0 or newer, once",
                               "the source is QEMU %s, which has no cpr-transfer", h->facts.source.version);
         else
-                finding_pass(fs, "source-qemu", "the source is QEMU %s, machine %s", h->facts.source.version,
+                finding_pass(fs, id, "the source is QEMU %s, machine %s", h->facts.source.version,
                              h->facts.source.machine);
 }
 
-static void check_device(struct handoff *h, struct findings *fs)
+static void check_device(struct handoff *h, struct findings *fs, const char *id)
 {
         const struct cmdline_facts *facts = &h->destination.cmdline_facts;
 
         if (facts->n_vsock == 0 && h->facts.source.device_fd < 0)
-                return finding_block(fs, "vsock-device",
-                                     "update this VM with QEMU's own cpr-transfer; it needs no cprd",
+                return finding_block(fs, id, "update this VM with QEMU's own cpr-transfer; it needs no cprd",
                                      "the VM has no vhost-vsock device");
         if (facts->n_vsock == 0)
-                return finding_block(fs, "vsock-device",
-                                     "name the device on the command line instead of hot-plugging it",
+                return finding_block(fs, id, "name the device on the command line instead of hot-plugging it",
                                      "the vhost-vsock device is not on the source's command line");
         if (facts->n_vsock > 1)
-                return finding_block(fs, "vsock-device", "start the VM with one vhost-vsock device",
+                return finding_block(fs, id, "start the VM with one vhost-vsock device",
                                      "the VM has %zu vhost-vsock devices", facts->n_vsock);
         if (h->facts.source.device_fd < 0 || facts->cid < 3 || facts->cid > UINT32_MAX - 1)
-                return finding_block(
-                        fs, "vsock-device", "see that QEMU opened " DEVICE_PATH " (or got it as vhostfd=)",
-                        "the source holds no " DEVICE_PATH ", or its guest-cid is not a guest's");
-        finding_pass(fs, "vsock-device", "CID %u, fd %d of process %d", (uint32_t)h->facts.source.cid,
+                return finding_block(fs, id, "see that QEMU opened " DEVICE_PATH " (or got it as vhostfd=)",
+                                     "the source holds no " DEVICE_PATH
+                                     ", or its guest-cid is not a guest's");
+        finding_pass(fs, id, "CID %u, fd %d of process %d", (uint32_t)h->facts.source.cid,
                      (int)h->facts.source.device_fd, h->source.process.pid);
 }
 
-static void check_injection(struct handoff *h, struct findings *fs)
+static void check_injection(struct handoff *h, struct findings *fs, const char *id)
 {
         struct failure f = {};
 
         if (inject_prepare(&h->source.tracee, &f) < 0)
-                return finding_block_failure(fs, "injection", &f);
-        finding_pass(fs, "injection", "the source's code has what an injected system call needs");
+                return finding_block_failure(fs, id, &f);
+        finding_pass(fs, id, "the source's code has what an injected system call needs");
 }
 
-static void check_tracing(struct handoff *h, struct findings *fs)
+static void check_tracing(struct handoff *h, struct findings *fs, const char *id)
 {
         _cleanup_free_ char *yama = NULL;
         uint64_t tracer = 0;
 
         process_status_number(&h->source.process, "TracerPid", 10, &tracer);
         if (tracer)
-                return finding_block(fs, "ptrace", "end the debugger or strace on the source",
+                return finding_block(fs, id, "end the debugger or strace on the source",
                                      "process %d traces the source", (int)tracer);
         if (file_read(-1, "/proc/sys/kernel/yama/ptrace_scope", 16, &yama, NULL) >= 0 && atoi(yama) == 3)
-                return finding_block(fs, "ptrace", "boot with kernel.yama.ptrace_scope at 2 or lower",
+                return finding_block(fs, id, "boot with kernel.yama.ptrace_scope at 2 or lower",
                                      "kernel.yama.ptrace_scope=3 forbids all tracing");
-        finding_pass(fs, "ptrace", "the source can be traced");
+        finding_pass(fs, id, "the source can be traced");
 }
 
 /* Whether @path is one file for the source and for us. */
@@ -100,24 +105,23 @@ static bool same_file(const struct process *p, const char *path)
                a.st_ino == b.st_ino;
 }
 
-static void check_namespaces(struct handoff *h, struct findings *fs)
+static void check_namespaces(struct handoff *h, struct findings *fs, const char *id)
 {
         static const char *const fixed[] = {"user", "pid"}; /* the others can be joined with setns(2) */
         const struct process *p = &h->source.process;
 
         for (size_t i = 0; i < ELEMENTSOF(fixed); i++)
                 if (!process_shares_namespace(p, fixed[i]))
-                        return finding_block(fs, "namespaces",
-                                             "run the VM in the host's user and pid namespaces",
+                        return finding_block(fs, id, "run the VM in the host's user and pid namespaces",
                                              "the source runs in another %s namespace", fixed[i]);
         if (!same_file(p, HANDOFF_DIRECTORY))
-                return finding_block(fs, "namespaces", "make /run/cprd visible to the VM (bind mount)",
+                return finding_block(fs, id, "make /run/cprd visible to the VM (bind mount)",
                                      "the source does not see " HANDOFF_DIRECTORY
                                      ", where the two QEMUs meet");
-        finding_pass(fs, "namespaces", "the source's namespaces can be joined");
+        finding_pass(fs, id, "the source's namespaces can be joined");
 }
 
-static void check_listeners(struct handoff *h, struct findings *fs)
+static void check_listeners(struct handoff *h, struct findings *fs, const char *id)
 {
         const struct cmdline_facts *facts = &h->destination.cmdline_facts;
         struct stat st;
@@ -128,72 +132,77 @@ static void check_listeners(struct handoff *h, struct findings *fs)
 
                 found = found || STREQ(path, h->order.qmp);
                 if (listener_name(h, &facts->listeners[i], (char[LISTENER_NAME_MAX]){}) < 0)
-                        return finding_block(fs, "sockets", "start the VM with a shorter path",
+                        return finding_block(fs, id, "start the VM with a shorter path",
                                              "%s leaves no room for the name of the socket beside it", path);
                 if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
-                        return finding_block(fs, "sockets",
-                                             "give the path of the socket itself on the command line",
+                        return finding_block(fs, id, "give the path of the socket itself on the command line",
                                              "%s is not a socket", path);
                 if (!same_file(&h->source.process, path))
                         return finding_block(
-                                fs, "sockets", "put the VM's sockets where host and VM see the same path",
+                                fs, id, "put the VM's sockets where host and VM see the same path",
                                 "%s is not the same file for the source and for this host", path);
         }
         if (!found)
-                return finding_block(fs, "sockets", "register the VM with the path on its command line",
+                return finding_block(fs, id, "register the VM with the path on its command line",
                                      "the QMP path %s is not one of the source's command line", h->order.qmp);
-        finding_pass(fs, "sockets", "%zu listening sockets will be handed on", facts->n_listeners);
+        finding_pass(fs, id, "%zu listening sockets will be handed on", facts->n_listeners);
 }
 
-static void check_memory(struct handoff *h, struct findings *fs)
+static void check_memory(struct handoff *h, struct findings *fs, const char *id)
 {
-        _cleanup_json_ json_object *list = NULL, *aux = NULL;
+        _cleanup_json_ json_object *list = NULL;
         struct failure f = {};
-        const char *aux_remedy = "start the VM with -machine …,aux-ram-share=on";
         int r = wait_qmp(h, h->source.qmp, "query-memdev", NULL, &list, &f);
 
         if (r < 0 || !json_object_is_type(list, json_type_array))
-                return finding_block(fs, "memory", "see that QEMU answers query-memdev", "%s", f.what);
+                return finding_block(fs, id, "see that QEMU answers query-memdev", "%s", f.what);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 json_object *one = json_object_array_get_idx(list, i);
 
                 if (!json_flag(one, "share"))
                         return finding_block(
-                                fs, "memory",
+                                fs, id,
                                 "start the VM with -object memory-backend-memfd,id=ram0,size=…,share=on "
                                 "-machine memory-backend=ram0",
                                 "guest RAM (%s) is not shared: the destination could not take it over",
                                 json_str(one, "id") ?: "the implicit one of -m");
         }
         if (json_object_array_length(list) == 0)
-                return finding_block(fs, "memory", "start the VM with a memory backend with share=on",
+                return finding_block(fs, id, "start the VM with a memory backend with share=on",
                                      "guest RAM has no memory backend");
-        finding_pass(fs, "memory", "guest RAM is shared");
-        r = wait_qmp(h, h->source.qmp, "qom-get",
-                     qmp_arguments("path", "/machine", "property", "aux-ram-share", NULL), &aux, &f);
-        if (r < 0)
-                finding_block(fs, "aux-ram-share", aux_remedy, "%s", f.what);
-        else if (!json_object_get_boolean(aux))
-                finding_block(fs, "aux-ram-share", aux_remedy,
-                              "auxiliary RAM (video memory, ROMs) is not shared");
-        else
-                finding_pass(fs, "aux-ram-share", "auxiliary RAM is shared");
+        finding_pass(fs, id, "guest RAM is shared");
 }
 
-static void check_run_state(struct handoff *h, struct findings *fs)
+static void check_aux_memory(struct handoff *h, struct findings *fs, const char *id)
+{
+        _cleanup_json_ json_object *aux = NULL;
+        struct failure f = {};
+        const char *remedy = "start the VM with -machine …,aux-ram-share=on";
+        int r = wait_qmp(h, h->source.qmp, "qom-get",
+                         qmp_arguments("path", "/machine", "property", "aux-ram-share", NULL), &aux, &f);
+
+        if (r < 0)
+                finding_block(fs, id, remedy, "%s", f.what);
+        else if (!json_object_get_boolean(aux))
+                finding_block(fs, id, remedy, "auxiliary RAM (video memory, ROMs) is not shared");
+        else
+                finding_pass(fs, id, "auxiliary RAM is shared");
+}
+
+static void check_run_state(struct handoff *h, struct findings *fs, const char *id)
 {
         _cleanup_json_ json_object *status = NULL;
         struct failure f = {};
 
         if (wait_qmp(h, h->source.qmp, "query-status", NULL, &status, &f) < 0)
-                return finding_block(fs, "run-state", "see that QEMU answers query-status", "%s", f.what);
+                return finding_block(fs, id, "see that QEMU answers query-status", "%s", f.what);
         if (!json_flag(status, "running"))
-                return finding_block(fs, "run-state", "continue the guest first (QMP cont)",
+                return finding_block(fs, id, "continue the guest first (QMP cont)",
                                      "the guest does not run (%s)", json_str(status, "status") ?: "?");
-        finding_pass(fs, "run-state", "the guest runs");
+        finding_pass(fs, id, "the guest runs");
 }
 
-static void check_migration(struct handoff *h, struct findings *fs)
+static void check_migration(struct handoff *h, struct findings *fs, const char *id)
 {
         _cleanup_json_ json_object *reply = NULL;
         struct failure f = {};
@@ -201,17 +210,16 @@ static void check_migration(struct handoff *h, struct findings *fs)
         const char *status;
 
         if (wait_qmp(h, h->source.qmp, "query-migrate", NULL, &reply, &f) < 0)
-                return finding_block(fs, "migration", "see that QEMU answers query-migrate", "%s", f.what);
+                return finding_block(fs, id, "see that QEMU answers query-migrate", "%s", f.what);
         status = json_str(reply, "status");
         reasons = json_arr(reply, "blocked-reasons");
         if (reasons && json_object_array_length(reasons))
-                return finding_block(fs, "migration", "remove the device that cannot migrate",
-                                     "QEMU says: %s",
+                return finding_block(fs, id, "remove the device that cannot migrate", "QEMU says: %s",
                                      json_object_get_string(json_object_array_get_idx(reasons, 0)));
         if (status && !migration_is_over(status))
-                return finding_block(fs, "migration", "wait for it, or cancel it",
-                                     "a migration is under way (%s)", status);
-        finding_pass(fs, "migration", "nothing blocks a migration");
+                return finding_block(fs, id, "wait for it, or cancel it", "a migration is under way (%s)",
+                                     status);
+        finding_pass(fs, id, "nothing blocks a migration");
 }
 
 /* Children of a container of devices. Returns how many are not in @known (NULL: how many at all), or -errno.
@@ -240,7 +248,7 @@ static int count_unknown(struct handoff *h, const char *container, json_object *
         return n;
 }
 
-static void check_hot_plug(struct handoff *h, struct findings *fs)
+static void check_hot_plug(struct handoff *h, struct findings *fs, const char *id)
 {
         const struct cmdline_facts *facts = &h->destination.cmdline_facts;
         _cleanup_json_ json_object *nothing = json_object_new_object();
@@ -252,50 +260,80 @@ static void check_hot_plug(struct handoff *h, struct findings *fs)
         int anonymous = count_unknown(h, "/machine/peripheral-anon", NULL, (char[64]){}, 64, &f);
 
         if (named < 0 || anonymous < 0 || all < 0)
-                return finding_block(fs, "hot-plug", "see that QEMU answers qom-list", "%s", f.what);
+                return finding_block(fs, id, "see that QEMU answers qom-list", "%s", f.what);
         if (named > 0)
-                return finding_block(fs, "hot-plug", remedy,
+                return finding_block(fs, id, remedy,
                                      "device %s is not on the source's command line: it was "
                                      "hot-plugged",
                                      name);
         if ((size_t)anonymous > facts->n_devices)
-                return finding_block(fs, "hot-plug", remedy,
+                return finding_block(fs, id, remedy,
                                      "the source has %d devices without an id, %zu of them on its "
                                      "command line: the others were hot-plugged",
                                      anonymous, facts->n_devices);
         if ((facts->ids && all < json_object_object_length(facts->ids)) ||
             (size_t)anonymous < facts->n_devices)
-                return finding_block(fs, "hot-plug", "plug it in again, or restart the VM without it",
+                return finding_block(fs, id, "plug it in again, or restart the VM without it",
                                      "a device of the source's command line has been unplugged");
-        finding_pass(fs, "hot-plug", "every device is on the command line");
+        finding_pass(fs, id, "every device is on the command line");
 }
 
-static void check_cpu(struct handoff *h, struct findings *fs)
+static void check_cpu(struct handoff *h, struct findings *fs, const char *id)
 {
         const char *cpu = h->destination.cmdline_facts.cpu;
 
         if (cpu && (STREQ(cpu, "max") || STREQ(cpu, "host")))
-                finding_warn(fs, "cpu-model", "use a named CPU model", "%s is not stable between versions",
-                             cpu);
+                finding_warn(fs, id, "use a named CPU model", "%s is not stable between versions", cpu);
         else
-                finding_pass(fs, "cpu-model", "CPU model %s", cpu ?: "(the machine's default)");
+                finding_pass(fs, id, "CPU model %s", cpu ?: "(the machine's default)");
 }
 
-static void check_command_line(struct handoff *h, struct findings *fs)
+static void check_command_line(struct handoff *h, struct findings *fs, const char *id)
 {
         for (size_t i = 0; fs->list && i < json_object_array_length(fs->list); i++)
                 if (STREQ(json_str(json_object_array_get_idx(fs->list, i), "id"), "command-line") &&
                     STREQ(json_str(json_object_array_get_idx(fs->list, i), "severity"), "blocker"))
                         return;
-        finding_pass(fs, "command-line", "the command line can be handed on");
+        finding_pass(fs, id, "the command line can be handed on");
 }
 
-static void (*const checks[])(struct handoff *h, struct findings *fs) = {
-        check_source_version, check_kernel,      check_device,      check_injection, check_tracing,
-        check_namespaces,     check_memory,      check_run_state,   check_migration, check_command_line,
-        check_listeners,      check_unit,        check_confinement, check_hot_plug,  check_cpu,
-        check_binary_file,    check_binary_runs,
+static void no_check(struct handoff *h, struct findings *fs, const char *id) {}
+
+/* In this order. The ids are those of docs/checks.md. */
+static const struct check {
+        const char *id;
+        void (*look)(struct handoff *h, struct findings *fs, const char *id);
+} checks[] = {
+        {"source-process", no_check}, /* the stage identify has looked at it */
+        {"qmp", no_check},            /* …and at this */
+        {"source-qemu", check_source_version},
+        {"kernel", check_kernel},
+        {"kernel-reclaim", check_kernel_reclaim},
+        {"vsock-device", check_device},
+        {"injection", check_injection},
+        {"ptrace", check_tracing},
+        {"namespaces", check_namespaces},
+        {"memory", check_memory},
+        {"aux-ram-share", check_aux_memory},
+        {"run-state", check_run_state},
+        {"migration", check_migration},
+        {"command-line", check_command_line},
+        {"sockets", check_listeners},
+        {"unit", check_unit},
+        {"seccomp", check_seccomp},
+        {"landlock", check_landlock},
+        {"capabilities", check_capabilities},
+        {"hot-plug", check_hot_plug},
+        {"cpu-model", check_cpu},
+        {"destination-binary", check_binary_file},
+        {"destination-qemu", check_binary_runs},
 };
+
+void check_print(void)
+{
+        for (size_t i = 0; i < ELEMENTSOF(checks); i++)
+                printf("%s\n", checks[i].id);
+}
 
 int check_all(struct handoff *h, struct failure *f)
 {
@@ -305,7 +343,7 @@ int check_all(struct handoff *h, struct failure *f)
 
                 if (r < 0)
                         return r;
-                checks[i](h, &h->findings);
+                checks[i].look(h, &h->findings, checks[i].id);
         }
         if (h->aborted)
                 return failure_set(f, ECANCELED, "it was cancelled");

@@ -25,38 +25,40 @@ static struct own read_sandbox(const struct cmdline *c)
         return own;
 }
 
-static void check_seccomp(struct handoff *h, const struct own *own, struct findings *fs)
+void check_seccomp(struct handoff *h, struct findings *fs, const char *id)
 {
+        struct own own = read_sandbox(&h->source.cmdline);
         uint64_t filters = 0;
 
         process_status_number(&h->source.process, "Seccomp_filters", 10, &filters);
-        if (filters > own->seccomp)
-                return finding_warn(fs, "seccomp", "confine QEMU with -sandbox on",
+        if (filters > own.seccomp)
+                return finding_warn(fs, id, "confine QEMU with -sandbox on",
                                     "the source runs under a seccomp filter that is not of its command line: "
                                     "the destination will not");
-        finding_pass(fs, "seccomp", "no seccomp filter but QEMU's own");
+        finding_pass(fs, id, "no seccomp filter but QEMU's own");
 }
 
 /* No kernel tells from outside whether a process is in a Landlock domain. Who puts one on a QEMU has to set
  * no_new_privs before, unless he is root. */
-static void check_landlock(struct handoff *h, const struct own *own, struct findings *fs)
+void check_landlock(struct handoff *h, struct findings *fs, const char *id)
 {
+        struct own own = read_sandbox(&h->source.cmdline);
         _cleanup_free_ char *modules = NULL;
         uint64_t no_new_privs = 0;
 
         process_status_number(&h->source.process, "NoNewPrivs", 10, &no_new_privs);
-        if (no_new_privs && !own->no_new_privs &&
+        if (no_new_privs && !own.no_new_privs &&
             file_read(-1, "/sys/kernel/security/lsm", 4096, &modules, NULL) >= 0 &&
             strstr(modules, "landlock"))
                 return finding_warn(
-                        fs, "landlock", "if it has put one on QEMU, confine QEMU by other means too",
+                        fs, id, "if it has put one on QEMU, confine QEMU by other means too",
                         "whoever started the source has set no_new_privs: a Landlock domain, if there is "
                         "one, cannot be seen, and the destination will not be in it");
-        finding_pass(fs, "landlock", "nothing hints at a Landlock domain");
+        finding_pass(fs, id, "nothing hints at a Landlock domain");
 }
 
 /* At its exec the destination gets what its user's are: all for root, the ambient ones for others. */
-static void check_capabilities(struct handoff *h, struct findings *fs)
+void check_capabilities(struct handoff *h, struct findings *fs, const char *id)
 {
         uint64_t permitted = 0, ambient = 0, bounding = 0, lost;
 
@@ -66,17 +68,8 @@ static void check_capabilities(struct handoff *h, struct findings *fs)
         lost = h->facts.source.uid == 0 && permitted == bounding ? 0 : permitted & ~ambient;
         if (lost)
                 return finding_warn(
-                        fs, "capabilities", "start the VM with them as ambient capabilities",
+                        fs, id, "start the VM with them as ambient capabilities",
                         "the source has kept capabilities (%#llx) that the destination will not have",
                         (unsigned long long)lost);
-        finding_pass(fs, "capabilities", "the destination has those of the source");
-}
-
-void check_confinement(struct handoff *h, struct findings *fs)
-{
-        struct own own = read_sandbox(&h->source.cmdline);
-
-        check_seccomp(h, &own, fs);
-        check_landlock(h, &own, fs);
-        check_capabilities(h, fs);
+        finding_pass(fs, id, "the destination has those of the source");
 }

@@ -5,4 +5,6 @@
 
 /* Preflight: what confines the source and will not confine the destination, and what it may do that the
  * destination may not. */
-void check_confinement(struct handoff *h, struct findings *fs);
+void check_seccomp(struct handoff *h, struct findings *fs, const char *id);
+void check_landlock(struct handoff *h, struct findings *fs, const char *id);
+void check_capabilities(struct handoff *h, struct findings *fs, const char *id);

@@ -5,6 +5,7 @@
  */
 
 #include "common/log.h"
+#include "handoff/check.h"
 #include "handoff/destination.h"
 #include "handoff/stages.h"
 
@@ -46,6 +47,10 @@ static int run(const char *id)
 
 int main(int argc, char *argv[])
 {
+        if (argc == 2 && STREQ(argv[1], "--checks")) {
+                check_print();
+                return 0;
+        }
         if (argc == 2 && STREQ(argv[1], "--stages")) {
                 stages_print(&handoff_walk);
                 return 0;
@@ -54,7 +59,9 @@ int main(int argc, char *argv[])
                 fprintf(stderr, "usage: cprd-handoff ID\n"
                                 "It is started by cprd, one for each handoff; see cprd-handoff(8).\n"
                                 "       cprd-handoff --stages\n"
-                                "Prints the stages of a handoff as JSON.\n");
+                                "Prints the stages of a handoff as JSON.\n"
+                                "       cprd-handoff --checks\n"
+                                "Prints the ids of all preflight checks.\n");
                 return 64;
         }
         return run(argv[1]) < 0;

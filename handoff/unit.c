@@ -6,8 +6,6 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-login.h>
 
-#define ID "unit"
-
 /* What systemd knows of a service: its main process, and what its end depends on. */
 static int ask_systemd(const char *unit, uint32_t *ret_main_pid, char **ret_exit_type, sd_bus_error *error)
 {
@@ -50,26 +48,26 @@ static bool is_ancestor(pid_t pid, pid_t of)
 }
 
 /* Whoever started the source and waits for its end. */
-static void check_parent(struct handoff *h, const char *unit, struct findings *fs)
+static void check_parent(struct handoff *h, const char *unit, struct findings *fs, const char *id)
 {
         _cleanup_free_ char *machine = NULL, *path = NULL, *name = NULL;
         pid_t parent = parent_of(h->source.process.pid);
 
         if (sd_pid_get_machine_name(h->source.process.pid, &machine) >= 0)
                 return finding_warn(
-                        fs, ID, "see that its manager does not end the VM when this process exits",
+                        fs, id, "see that its manager does not end the VM when this process exits",
                         "the source is the machine %s of systemd-machined: its manager is told of its exit",
                         machine);
         if (parent <= 1)
-                return finding_pass(fs, ID, "%s outlives the source", unit);
+                return finding_pass(fs, id, "%s outlives the source", unit);
         path = text_print("/proc/%d/comm", parent);
         if (file_read(-1, path, 64, &name, NULL) >= 0)
                 name[strcspn(name, "\n")] = '\0';
-        finding_warn(fs, ID, "see that it does not end the VM then",
+        finding_warn(fs, id, "see that it does not end the VM then",
                      "process %d (%s) is the source's parent, and is told of its exit", parent, name ?: "?");
 }
 
-static void check_service(struct handoff *h, const char *unit, struct findings *fs)
+static void check_service(struct handoff *h, const char *unit, struct findings *fs, const char *id)
 {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_free_ char *exit_type = NULL;
@@ -78,42 +76,42 @@ static void check_service(struct handoff *h, const char *unit, struct findings *
         int r = ask_systemd(unit, &main_pid, &exit_type, &error);
 
         if (r < 0)
-                return finding_warn(fs, ID, "see that cprd-handoff can talk to systemd over the system bus",
+                return finding_warn(fs, id, "see that cprd-handoff can talk to systemd over the system bus",
                                     "cannot see whether %s outlives the source: %s", unit,
                                     error.message ?: strerror(-r));
         if (STREQ(exit_type, "cgroup") || main_pid == 0)
-                return check_parent(h, unit, fs);
+                return check_parent(h, unit, fs, id);
         if (main_pid == (uint32_t)source)
-                return finding_block(fs, ID, "set ExitType=cgroup in it, or run the VM in a scope",
+                return finding_block(fs, id, "set ExitType=cgroup in it, or run the VM in a scope",
                                      "the source is the main process of %s: systemd would stop it, and kill "
                                      "the destination, when the source exits",
                                      unit);
         if (is_ancestor((pid_t)main_pid, source))
                 return finding_block(
-                        fs, ID, "set ExitType=cgroup in it, or run the VM in a scope",
+                        fs, id, "set ExitType=cgroup in it, or run the VM in a scope",
                         "the source was started by the main process of %s: if that exits because the "
                         "source does, systemd kills the destination",
                         unit);
-        check_parent(h, unit, fs);
+        check_parent(h, unit, fs, id);
 }
 
-void check_unit(struct handoff *h, struct findings *fs)
+void check_unit(struct handoff *h, struct findings *fs, const char *id)
 {
         _cleanup_free_ char *unit = NULL, *user_unit = NULL;
         pid_t source = h->source.process.pid;
         size_t n;
 
         if (sd_pid_get_unit(source, &unit) < 0)
-                return check_parent(h, "what it runs in", fs);
+                return check_parent(h, "what it runs in", fs, id);
         if (sd_pid_get_user_unit(source, &user_unit) >= 0)
                 return finding_warn(
-                        fs, ID,
+                        fs, id,
                         "run the VM in a unit of the system, or see that this one has ExitType=cgroup",
                         "the source is in %s of a user's own systemd, which may end it when the source "
                         "exits",
                         user_unit);
         n = strlen(unit);
         if (n > 8 && STREQ(unit + n - 8, ".service"))
-                return check_service(h, unit, fs);
-        check_parent(h, unit, fs);
+                return check_service(h, unit, fs, id);
+        check_parent(h, unit, fs, id);
 }

@@ -5,4 +5,4 @@
 
 /* Preflight: whether systemd, or whoever started the source, would end its unit, and all that is in its
  * cgroup, with the source. */
-void check_unit(struct handoff *h, struct findings *fs);
+void check_unit(struct handoff *h, struct findings *fs, const char *id);

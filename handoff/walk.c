@@ -37,6 +37,7 @@ static json_object *progress(struct walker *w, const struct stage *s, uint64_t b
 
         json_add_str(o, "stage", s->name);
         json_add_bool(o, "undo", w->undoing);
+        json_add_bool(o, "cancellable", !w->undoing && (s->flags & CANCELLABLE) && !(s->flags & COMMITS));
         json_add_str(o, "event", end ? "end" : "begin");
         json_add_int(o, "since", (int64_t)(now - w->h->order.begun));
         if (end) {

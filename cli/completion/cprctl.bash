@@ -78,7 +78,7 @@ _cprctl() {
         register:-*) __cprctl_offer "--pid --qmp $always" ;;
         check:-*) __cprctl_offer "--qemu $always" ;;
         list:-*) __cprctl_offer "--outdated $always" ;;
-        handoff:-*) __cprctl_offer "--qemu --max-pause --all --outdated --yes $always" ;;
+        handoff:-*) __cprctl_offer "--qemu --max-pause --rehearse --all --outdated --yes $always" ;;
         history:-*) __cprctl_offer "--id --since $always" ;;
         *:-*) __cprctl_offer "$always" ;;
         :*) __cprctl_offer "$verbs" ;;
