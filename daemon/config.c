@@ -14,7 +14,7 @@ static const char *const default_binaries[] = {
         "/opt/qemu/*/bin/qemu-system-*",
 };
 
-/* The numbers, with what is sane for each. */
+/* The numeric settings, with their defaults and limits. */
 static const struct number {
         const char *key;
         size_t offset;
@@ -86,7 +86,7 @@ static int take_member(struct config *c, const char *key, json_object *value, st
         for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
                 if (STREQ(key, numbers[i].key))
                         return take_number(c, &numbers[i], value, f);
-        return failure_set(f, EINVAL, "nothing is called \"%s\" there", key);
+        return failure_set(f, EINVAL, "there is no setting \"%s\"", key);
 }
 
 static int parse(struct config *c, const char *text, struct failure *f)
@@ -135,7 +135,7 @@ int config_load(struct config *c, const char *path, struct failure *f)
         if (r < 0) {
                 config_done(c);
                 failure_set(f, r, "%s: %s", path, why.what);
-                return failure_remedy(f, "correct it as cprd.conf(5) says, then start cprd again");
+                return failure_remedy(f, "correct it (see cprd.conf(5)), then start cprd again");
         }
         return 0;
 }

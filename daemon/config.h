@@ -3,7 +3,7 @@
 
 /*
  * What the administrator decides: /etc/cprd/cprd.conf, one JSON object, every member optional (cprd.conf(5)).
- * Read once at start; a mistake in it is an error that ends the start, never something to guess about.
+ * It is read once, at start; cprd does not start with a mistake in it.
  */
 
 #include "proto/base.h"
@@ -15,8 +15,8 @@ struct config {
                 *binaries; /* patterns (fnmatch(3), no wildcard matches a slash) of QEMUs to hand off to */
         json_object *deadlines; /* stage: µs; NULL: cprd-handoff's own */
         int64_t max_pause;      /* µs */
-        int64_t handoffs;       /* so many at a time, others wait */
-        int64_t history;        /* so many records are kept */
+        int64_t handoffs;       /* that run at a time; others wait */
+        int64_t history;        /* records that are kept */
 };
 
 /* The defaults, then what @path says; a file that does not exist says nothing. */

@@ -41,8 +41,8 @@ int custody_get(const struct custody *c, enum custody_kind kind);
 /* Lets go of everything, in the fd store too. */
 void custody_drop(struct custody *c);
 
-/* Takes an fd that came back from the fd store under @name: if the name says that it belongs to handoff
- * @c->id. Returns 1: taken over; 0: not its own. */
+/* Takes over an fd that came back from the fd store, if its name says that it belongs to this handoff.
+ * Returns 1: taken over; 0: it belongs to another one. */
 int custody_take_back(struct custody *c, const char *name, int fd);
-/* Removes what nobody took back, and closes it. */
+/* Removes from the fd store, and closes, what no handoff has taken back. */
 void custody_forget(const char *name, int fd);

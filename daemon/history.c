@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <json-c/printbuf.h>
 
 #define RECORD_MAX (256U << 10) /* bytes of one file */
 #define REPLY_MAX  (768U << 10) /* bytes of one reply: clients take a message of 1 MiB */
@@ -14,6 +15,7 @@
 struct history_entry {
         uint64_t usec; /* CLOCK_REALTIME */
         char id[16], name[64];
+        bool is_sound; /* its file was looked at */
 };
 
 static char *entry_path(const struct history *h, const struct history_entry *e)
@@ -71,7 +73,7 @@ static int compare(const void *a, const void *b)
 
 int history_init(struct history *h, const char *state, int64_t limit, struct failure *f)
 {
-        struct history_entry one;
+        struct history_entry one = {};
         struct dirent *entry;
         DIR *dir;
 
@@ -130,18 +132,36 @@ int history_add(struct history *h, const char *id, const char *name, json_object
         return 0;
 }
 
-/* NULL: it is not there any more, or nobody could read it. */
-static json_object *read_record(const struct history *h, const struct history_entry *e, size_t *ret_size)
+static bool is_record(const char *text)
+{
+        _cleanup_json_ json_object *record = json_tokener_parse(text);
+
+        return json_object_is_type(record, json_type_object);
+}
+
+static int print_text(json_object *o, struct printbuf *to, int level, int flags)
+{
+        const char *text = json_object_get_userdata(o);
+
+        return printbuf_memappend(to, text, (int)strlen(text));
+}
+
+/* A record that only prints itself, as it is in its file: parsing a hundred of them for one reply would keep
+ * others waiting. That it is one is looked at once. NULL: it is not, or not there any more. */
+static json_object *read_record(const struct history *h, struct history_entry *e, size_t *ret_size)
 {
         _cleanup_free_ char *path = entry_path(h, e), *text = NULL;
-        json_object *record =
-                file_read(AT_FDCWD, path, RECORD_MAX, &text, ret_size) < 0 ? NULL : json_tokener_parse(text);
+        int r = file_read(AT_FDCWD, path, RECORD_MAX, &text, ret_size);
+        json_object *record;
 
-        if (json_object_is_type(record, json_type_object))
-                return record;
-        log_warning("%s is not a record", path);
-        json_object_put(record);
-        return NULL;
+        e->is_sound = r >= 0 && (e->is_sound || is_record(text));
+        if (!e->is_sound) {
+                log_warning("%s is not a record", path);
+                return NULL;
+        }
+        record = json_object_new_object();
+        json_object_set_serializer(record, print_text, TAKE_PTR(text), json_object_free_userdata);
+        return record;
 }
 
 json_object *history_list(const struct history *h, const char *name, const char *id)
@@ -150,7 +170,7 @@ json_object *history_list(const struct history *h, const char *name, const char 
         size_t total = 0;
 
         for (size_t i = h->n; i-- > 0 && json_object_array_length(list) < HISTORY_REPLY_MAX;) {
-                const struct history_entry *e = &h->entries[i];
+                struct history_entry *e = &h->entries[i];
                 json_object *record;
                 size_t size = 0;
 

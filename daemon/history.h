@@ -27,5 +27,5 @@ bool history_has(const struct history *h, const char *id);
 int history_add(struct history *h, const char *id, const char *name, json_object *record, struct failure *f);
 
 /* The newest records first, at most HISTORY_REPLY_MAX and what fits into a message; of one VM and one id
- * where these are not NULL. An array, the caller's to put. */
+ * where these are not NULL. An array of records that can be printed and nothing else, the caller's to put. */
 json_object *history_list(const struct history *h, const char *name, const char *id);

@@ -35,8 +35,11 @@ static void add(const char *id, const char *name, size_t size)
 /* The ids that are listed, one behind the other. */
 static void expect(const char *name, const char *id, const char *ids)
 {
-        _cleanup_json_ json_object *list = history_list(&h, name, id);
+        _cleanup_json_ json_object *raw = history_list(&h, name, id), *list = NULL;
         char text[512] = "";
+
+        list = json_tokener_parse(json_object_to_json_string_ext(raw, JSON_C_TO_STRING_PLAIN));
+        EXPECT(list);
 
         for (size_t i = 0; i < json_object_array_length(list) && strlen(text) < 400; i++)
                 strcat(text, json_str(json_object_array_get_idx(list, i), "id"));
