@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/binary.h"
 #include "common/allow.h"
-#include "handoff/check.h"
 #include "handoff/launch.h"
 #include "handoff/wait.h"
 
@@ -95,7 +95,7 @@ static int tell_learnt(struct handoff *h, json_object *learnt, struct failure *f
         r = journal_append(h->journal, "fact", fact);
         if (r < 0)
                 return failure_set(f, r, "cannot write the journal: %s", strerror(-r));
-        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
+        link_tell(&h->link, HANDOFF_RECORD, 0, 0, -EBADF);
         return 0;
 }
 
@@ -175,7 +175,7 @@ static void be_patient(struct handoff *h)
 
         if (h->step.deadline < until)
                 h->step.deadline = until;
-        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
+        link_tell(&h->link, HANDOFF_RECORD, 0, 0, -EBADF);
 }
 
 static int ask_one(struct handoff *h, const char *command, json_object **ret, struct failure *f)
@@ -266,7 +266,7 @@ void check_binary_runs(struct handoff *h, struct findings *fs, const char *id)
         if (r >= 0) {
                 free(h->facts.destination.version);
                 h->facts.destination.version = text_copy(json_str(learnt, "version"));
-                r = facts_note(h, "destination", &f);
+                r = handoff_note(h, "destination", &f);
         }
         if (r >= 0)
                 judge(h, learnt, fs, id);

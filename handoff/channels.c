@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/channels.h"
 
-#include "handoff/handoff.h"
-
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,9 +24,9 @@ char *channels_cpr_path(const struct channels *c)
         return path_of(c, CPR);
 }
 
-void channels_init(struct channels *c, const char *handoff_id)
+void channels_init(struct channels *c, const char *directory)
 {
-        *c = (struct channels){.directory = text_print(HANDOFF_DIRECTORY "/%s/channel", handoff_id)};
+        *c = (struct channels){.directory = text_print("%s/channel", directory)};
 }
 
 void channels_done(struct channels *c)
@@ -37,21 +35,17 @@ void channels_done(struct channels *c)
         *c = (struct channels){};
 }
 
-int channels_make(struct handoff *h, struct failure *f)
+int channels_make(const struct channels *c, uid_t uid, gid_t gid, struct failure *f)
 {
-        const struct channels *c = &h->destination.channels;
-
         /* What goes through it is the guest's memory. */
-        if ((mkdir(c->directory, 0700) < 0 && errno != EEXIST) ||
-            lchown(c->directory, (uid_t)h->facts.source.uid, (gid_t)h->facts.source.gid) < 0)
+        if ((mkdir(c->directory, 0700) < 0 && errno != EEXIST) || lchown(c->directory, uid, gid) < 0)
                 return failure_set(f, errno, "cannot make the channels in %s: %s", c->directory,
                                    strerror(errno));
         return 0;
 }
 
-void channels_remove(struct handoff *h)
+void channels_remove(const struct channels *c)
 {
-        const struct channels *c = &h->destination.channels;
         /* The VM's user may put anything there. A name below a directory that is held open leads nowhere
          * else. */
         _cleanup_close_ int fd = open(c->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -9,8 +9,6 @@
 
 #include "handoff/inject.h"
 
-struct handoff;
-
 struct channels {
         char *directory; /* owned: belongs to the VM's user, who is the only one to enter */
         bool cpr_bound, in_listen, cpr_listens; /* the first thing that the destination does */
@@ -21,13 +19,14 @@ struct channels {
 char *channels_main_path(const struct channels *c);
 char *channels_cpr_path(const struct channels *c);
 
-void channels_init(struct channels *c, const char *handoff_id);
+/* @directory: the handoff's own, of root's. */
+void channels_init(struct channels *c, const char *directory);
 void channels_done(struct channels *c);
 
-/* Makes the directory, the source's user's. */
-int channels_make(struct handoff *h, struct failure *f);
-/* Removes it with what is in it, with the rights of that user. */
-void channels_remove(struct handoff *h);
+/* Makes the directory, which is the VM's user's then. */
+int channels_make(const struct channels *c, uid_t uid, gid_t gid, struct failure *f);
+/* Removes it with the channels in it. */
+void channels_remove(const struct channels *c);
 
 /* Takes note of one of the destination's system calls, at its entry or exit. */
 void channels_note(struct channels *c, struct tracee *t, const struct tracee_call *call);

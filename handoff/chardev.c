@@ -5,11 +5,11 @@
 /* A listener at @path for the destination. Returns its fd number, or -1: too many. */
 static int add_listener(struct making *m, const char *path)
 {
-        struct listener *l = &m->facts->listeners[m->facts->n_listeners];
+        struct vm_socket *l = &m->facts->listeners[m->facts->n_listeners];
 
         if (m->facts->n_listeners == LISTENERS_MAX || path[0] != '/')
                 return -1;
-        *l = (struct listener){
+        *l = (struct vm_socket){
                 .path = text_copy(path),
                 .fd_number = m->plan->first_listener_fd + (int)m->facts->n_listeners,
                 .fd = -EBADF,

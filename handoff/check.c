@@ -3,6 +3,7 @@
 
 #include "common/file.h"
 #include "common/kernel.h"
+#include "handoff/binary.h"
 #include "handoff/confinement.h"
 #include "handoff/listeners.h"
 #include "handoff/migration.h"
@@ -345,7 +346,7 @@ int check_all(struct handoff *h, struct failure *f)
                         return r;
                 checks[i].look(h, &h->findings, checks[i].id);
         }
-        if (h->aborted)
+        if (h->link.aborted)
                 return failure_set(f, ECANCELED, "it was cancelled");
         if (h->findings.n_blockers == 0)
                 return 0;

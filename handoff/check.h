@@ -9,7 +9,3 @@ int check_all(struct handoff *h, struct failure *f);
 
 /* Prints the ids of all checks, a line each, for the test of docs/checks.md. */
 void check_print(void);
-
-/* binary.c: whether the destination's binary is one that may be run, and can do what is needed. */
-void check_binary_file(struct handoff *h, struct findings *fs, const char *id);
-void check_binary_runs(struct handoff *h, struct findings *fs, const char *id);

@@ -17,7 +17,7 @@ struct cmdline {
 };
 
 /* A unix socket on which the VM listens; cprd-handoff makes the destination's and gives it its name later. */
-struct listener {
+struct vm_socket {
         char *path;    /* where clients find it */
         int fd_number; /* the destination's number of it */
         int fd;        /* owned: the listening socket, -EBADF as long as there is none */
@@ -48,7 +48,7 @@ struct cmdline_facts {
         size_t n_devices; /* -device options without an id */
         json_object *ids; /* owned: set of the ids of the -device options that have one */
         char *cpu;        /* owned: the CPU model named, or NULL */
-        struct listener listeners[LISTENERS_MAX];
+        struct vm_socket listeners[LISTENERS_MAX];
         size_t n_listeners;
 };
 
@@ -57,8 +57,5 @@ void cmdline_facts_done(struct cmdline_facts *facts);
 
 /* From /proc/PID/cmdline: NUL-terminated words. EBADMSG: empty, or not terminated. */
 int cmdline_parse(const char *data, size_t size, struct cmdline *ret, struct failure *f);
-
-/* Makes the destination's command line. What stands against it is added to @fs as findings; the result is
- * usable only if that added no blocker. Returns 0. */
-int cmdline_make(const struct cmdline *source, const struct cmdline_plan *plan, struct cmdline *ret,
-                 struct cmdline_facts *ret_facts, struct findings *fs);
+/* Adds a word, which is copied. */
+void cmdline_add(struct cmdline *c, const char *word);

@@ -3,8 +3,10 @@
 
 #include "common/log.h"
 #include "handoff/freeze.h"
+#include "handoff/heap.h"
 #include "handoff/listeners.h"
 #include "handoff/start.h"
+#include "handoff/trace.h"
 #include "handoff/wait.h"
 
 #include <fcntl.h>
@@ -14,20 +16,10 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-int destination_stop(struct handoff *h, struct failure *f)
-{
-        struct failure why = {};
-        int r = tracee_stop(&h->destination.tracee, h->step.deadline, &why);
-
-        if (r == -ESRCH)
-                return obituary_write(h, f);
-        return r < 0 ? failure_pass(f, &why) : 0;
-}
-
 void destination_clean_up(struct handoff *h)
 {
         listeners_remove(h);
-        channels_remove(h);
+        channels_remove(&h->destination.channels);
 }
 
 /* ---- launch ---- */
@@ -40,7 +32,7 @@ static int listens(struct handoff *h, void *userdata)
 int destination_launch(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
-        int r = channels_make(h, f);
+        int r = channels_make(&d->channels, (uid_t)h->facts.source.uid, (gid_t)h->facts.source.gid, f);
 
         if (r >= 0)
                 r = listeners_make(h, f);
@@ -79,36 +71,7 @@ int destination_kill(struct handoff *h, struct failure *f)
 
 /* ---- build ---- */
 
-/* When it binds its main channel all of its devices have been made, and the state comes next: there the
- * tracing of its system calls ends, long before the pause begins. */
-static int on_syscall(struct destination *d)
-{
-        struct tracee_call call;
-        int r = tracee_get_call(&d->tracee, &call);
-
-        if (r < 0)
-                return r;
-        channels_note(&d->channels, &d->tracee, &call);
-        d->withhold.active = !d->channels.main_bound;
-        return withhold_note(&d->withhold, &d->tracee, FD_DEVICE, &call);
-}
-
-int destination_on_stop(struct handoff *h, struct failure *f)
-{
-        struct destination *d = &h->destination;
-        int r = 0;
-
-        if (WSTOPSIG(d->tracee.status) == (SIGTRAP | 0x80))
-                r = on_syscall(d);
-        if (r < 0)
-                return failure_set(f, r, "cannot withhold an ioctl of the destination: %s", strerror(-r));
-        r = tracee_resume(&d->tracee,
-                          d->withhold.active || d->withhold.skipping ? PTRACE_SYSCALL : PTRACE_CONT,
-                          tracee_stop_signal(&d->tracee));
-        return r == -ESRCH ? 0 : r; /* killed this moment: its pidfd tells */
-}
-
-static const struct listener *qmp_listener(const struct handoff *h)
+static const struct vm_socket *qmp_listener(const struct handoff *h)
 {
         for (size_t i = 0; i < h->destination.cmdline_facts.n_listeners; i++)
                 if (STREQ(h->destination.cmdline_facts.listeners[i].path, h->order.qmp))
@@ -118,7 +81,7 @@ static const struct listener *qmp_listener(const struct handoff *h)
 
 static int connect_destination(struct handoff *h, struct failure *f)
 {
-        const struct listener *l = qmp_listener(h);
+        const struct vm_socket *l = qmp_listener(h);
         _cleanup_(qmp_freep) struct qmp *q = NULL;
         char name[LISTENER_NAME_MAX];
         int r;
@@ -142,7 +105,7 @@ static int connect_destination(struct handoff *h, struct failure *f)
 
 static int is_built(struct handoff *h, void *userdata)
 {
-        return !h->destination.withhold.active && !h->destination.withhold.skipping;
+        return trace_is_built(h);
 }
 
 /* Its backend features are the source's too: the command line is the same. */
@@ -153,7 +116,7 @@ static int note_device(struct handoff *h, struct failure *f)
         if (!w->n)
                 return failure_set(f, EPROTO, "the destination did not build its vhost-vsock device");
         h->facts.device.backend_features = (int64_t)withhold_value(w, VHOST_SET_BACKEND_FEATURES);
-        return facts_note(h, "device", f);
+        return handoff_note(h, "device", f);
 }
 
 /* Its answer shows that its main loop runs: everything before the load is done. The source runs on for as
@@ -218,11 +181,11 @@ static int pass_the_point(struct handoff *h, struct failure *f)
         if (is_leaving(d))
                 return failure_set(f, ECANCELED, "the destination was told to exit");
         if (tracee_detach(&d->tracee, h->step.deadline) < 0) {
-                obituary_await(h, PROCESS_DYING_MSEC, f);
+                obituary_await(&h->destination.obituary, &h->destination.tracee, PROCESS_DYING_MSEC, f);
                 return failure_set(f, ESRCH, "the destination was killed");
         }
         h->facts.committed = true;
-        r = facts_note(h, "committed", f);
+        r = handoff_note(h, "committed", f);
         h->facts.committed = r >= 0;
         if (r >= 0)
                 freeze_doom(h, true);
@@ -236,7 +199,7 @@ static int back_from_the_point(struct handoff *h, int r, struct failure *f)
         if (r != -EREMOTEIO || h->source.is_dead || is_running(h, NULL) != 0)
                 return r;
         h->facts.committed = false;
-        if (facts_note(h, "committed", NULL) < 0)
+        if (handoff_note(h, "committed", NULL) < 0)
                 h->facts.committed = true;
         else
                 freeze_doom(h, false);
@@ -248,7 +211,7 @@ static void note_pause(struct handoff *h)
         if (!h->stop_usec || h->resume_usec <= h->stop_usec)
                 return;
         h->facts.pause = (int64_t)(h->resume_usec - h->stop_usec);
-        facts_note(h, "pause", NULL);
+        handoff_note(h, "pause", NULL);
 }
 
 int destination_commit(struct handoff *h, struct failure *f)

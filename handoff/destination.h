@@ -11,10 +11,6 @@ int destination_kill(struct handoff *h, struct failure *f);
 int destination_build(struct handoff *h, struct failure *f);
 int destination_commit(struct handoff *h, struct failure *f);
 
-/* For wait.c: the traced destination has stopped. Lets it go on, and does what its system call asks for. */
-int destination_on_stop(struct handoff *h, struct failure *f);
-/* Stops the traced destination. ESRCH, with why in @f: it is dead. */
-int destination_stop(struct handoff *h, struct failure *f);
 /* Removes the files that were made for it and have no use any more. */
 void destination_clean_up(struct handoff *h);
 /* Takes back what it had for the handoff only: gives it the source's stderr, unlocks its heap. */

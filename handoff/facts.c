@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/facts.h"
 
-#include "handoff/handoff.h"
-
 #define NOBODY 65534
 
 enum fact_type { FACT_INT, FACT_TEXT, FACT_FLAG, FACT_JSON };
@@ -91,7 +89,7 @@ static bool belongs_to(const struct fact *row, const char *name)
         return STREQ(row->group ?: row->name, name);
 }
 
-int facts_note(struct handoff *h, const char *name, struct failure *f)
+int facts_note(struct facts *facts, struct journal *j, const char *name, struct failure *f)
 {
         json_object *fact = json_object_new_object(), *group = NULL;
         int r;
@@ -103,9 +101,9 @@ int facts_note(struct handoff *h, const char *name, struct failure *f)
                         group = json_object_new_object();
                         json_add(fact, name, group);
                 }
-                add_member(group ?: fact, &h->facts, &table[i]);
+                add_member(group ?: fact, facts, &table[i]);
         }
-        r = journal_append(h->journal, "fact", fact);
+        r = journal_append(j, "fact", fact);
         return r < 0 ? failure_set(f, r, "cannot write the journal: %s", strerror(-r)) : 0;
 }
 

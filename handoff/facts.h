@@ -6,12 +6,9 @@
  * members of one struct, and lines of the journal under the names of the table in facts.c.
  */
 
-#include "common/connections.h"
-#include "handoff/cmdline.h"
+#include "common/journal.h"
 
 #include <sys/types.h>
-
-struct handoff;
 
 struct facts {
         struct source_facts {
@@ -52,6 +49,6 @@ void facts_init(struct facts *facts);
 void facts_done(struct facts *facts);
 
 /* Writes one member of the table (a whole group, "source" for example) to the journal, synced. */
-int facts_note(struct handoff *h, const char *name, struct failure *f);
+int facts_note(struct facts *facts, struct journal *j, const char *name, struct failure *f);
 /* Takes in a line that facts_note() has written. What it does not name stays as it is. */
 void facts_take(struct facts *facts, json_object *fact);

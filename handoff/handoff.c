@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/handoff.h"
 
-#include "handoff/listeners.h"
-
 #include <sched.h>
 
 static void source_init(struct source *s)
@@ -19,12 +17,12 @@ static void source_done(struct source *s)
         cmdline_done(&s->cmdline);
 }
 
-static void destination_init(struct destination *d, const char *handoff_id)
+static void destination_init(struct destination *d, const char *directory)
 {
         *d = (struct destination){
                 .process = PROCESS_NULL, .cmdline_facts = {.vhostfd = -1}, .obituary = {.log = -EBADF}};
         d->tracee.process = &d->process;
-        channels_init(&d->channels, handoff_id);
+        channels_init(&d->channels, directory);
 }
 
 static void destination_done(struct destination *d)
@@ -41,6 +39,7 @@ static void destination_done(struct destination *d)
 
 struct handoff *handoff_new(const char *id)
 {
+        _cleanup_free_ char *directory = text_print(HANDOFF_DIRECTORY "/%s", id);
         struct handoff *h = mem_new(1, sizeof(*h));
 
         h->order.id = id;
@@ -48,8 +47,8 @@ struct handoff *handoff_new(const char *id)
         h->device = -EBADF;
         facts_init(&h->facts);
         source_init(&h->source);
-        destination_init(&h->destination, id);
-        relay_init(&h->relay, id);
+        destination_init(&h->destination, directory);
+        relay_init(&h->relay, directory);
         return h;
 }
 
@@ -65,24 +64,21 @@ struct handoff *handoff_free(struct handoff *h)
         connections_done(&h->before);
         connections_done(&h->after);
         journal_free(h->journal);
-        json_object_put(h->order.json);
+        order_done(&h->order);
         close_fd(h->device);
-        close_fd(h->link.fd);
+        link_close(&h->link);
         free(h);
         return NULL;
 }
 
-void handoff_recover(struct handoff *h)
+int handoff_note(struct handoff *h, const char *name, struct failure *f)
 {
-        struct facts *facts = &h->facts;
+        return facts_note(&h->facts, h->journal, name, f);
+}
 
-        h->recovering = true;
-        h->source.is_dead = h->source.process.pidfd < 0;
-        h->destination.is_dead = h->destination.process.pidfd < 0;
-        listeners_recover(h);
-        if (json_object_is_type(facts->connections_before, json_type_array))
-                h->before = (struct connections){json_object_get(facts->connections_before),
-                                                 json_object_array_length(facts->connections_before)};
+int handoff_obituary(struct handoff *h, struct failure *f)
+{
+        return obituary_write(&h->destination.obituary, &h->destination.tracee, f);
 }
 
 void handoff_hurry(struct handoff *h, bool hurry)

@@ -11,30 +11,13 @@
 #include "common/journal.h"
 #include "handoff/facts.h"
 #include "handoff/link.h"
+#include "handoff/order.h"
 #include "handoff/relay.h"
 #include "handoff/side.h"
+#include "handoff/step.h"
 
 #define HANDOFF_DIRECTORY "/run/cprd/handoffs"
 #define DEVICE_PATH       "/dev/vhost-vsock"
-
-/* What was asked for: the journal's first line. */
-struct order {
-        json_object *json; /* owned; the strings below are its */
-        const char *id, *name, *caller;
-        pid_t pid;
-        uint64_t start_time;
-        const char *binary; /* NULL: the path that the source was started from */
-        const char *qmp;
-        uint64_t max_pause; /* µs */
-        uint64_t begun;     /* now_usec() of the request */
-        const char *until;  /* the stage after which it ends well, having changed nothing */
-};
-
-/* What the step that is under way waits for, and what it must not outlive. Flags: stages.h. */
-struct step {
-        unsigned flags;
-        uint64_t deadline; /* now_usec() */
-};
 
 struct handoff {
         struct order order;
@@ -50,7 +33,6 @@ struct handoff {
         struct connections before, after;
 
         bool hurried;    /* this process runs before all others */
-        bool aborted;    /* a Cancel has come */
         bool recovering; /* this process is not the one that began it */
 
         uint64_t pause_began;            /* now_usec() when the source's STOP was seen; 0: not yet */
@@ -66,8 +48,10 @@ static inline void handoff_freep(struct handoff **h)
         *h = handoff_free(*h);
 }
 
-/* Brings what is not in the journal in line with it, for a recovery. */
-void handoff_recover(struct handoff *h);
+/* Writes one member of the facts (facts.h) to the journal, synced. */
+int handoff_note(struct handoff *h, const char *name, struct failure *f);
+/* Fills @f with why the dead destination died. Returns -ESRCH. */
+int handoff_obituary(struct handoff *h, struct failure *f);
 
 /* Runs this process before all others while a guest waits for it (SCHED_RR, if allowed), or like all others.
  */

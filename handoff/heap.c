@@ -2,7 +2,7 @@
 #include "handoff/heap.h"
 
 #include "common/log.h"
-#include "handoff/destination.h"
+#include "handoff/trace.h"
 #include "handoff/wait.h"
 
 #include <sys/ptrace.h>
@@ -45,7 +45,7 @@ static int lock_steps(struct handoff *h, struct failure *f)
 
                 r = inject_calls(t, &call, 1, h->step.deadline, &why);
                 if (r < 0 && !t->stopped)
-                        return r == -ESRCH ? obituary_write(h, f) : failure_pass(f, &why);
+                        return r == -ESRCH ? handoff_obituary(h, f) : failure_pass(f, &why);
                 if (r < 0) {
                         log_debug("the destination's heap is not locked: %s", why.what);
                         return 0;
@@ -89,9 +89,9 @@ int heap_lock(struct handoff *h, struct failure *f)
             find_heap(&d->process, &h->facts.heap) < 0)
                 return 0;
         /* Before it is locked, for whoever has to unlock it: a call that fails may have locked a part. */
-        r = facts_note(h, "heap", f);
+        r = handoff_note(h, "heap", f);
         if (r >= 0)
-                r = destination_stop(h, f);
+                r = trace_stop(h, f);
         if (r < 0)
                 return r;
         r = lock_within_limit(h, f);

@@ -10,9 +10,7 @@
  * the allocator's lock. Locked pages are present, and the kernel refuses to take them away (madvise(2)).
  */
 
-#include "proto/base.h"
-
-struct handoff;
+#include "handoff/handoff.h"
 
 /* Locks it. The destination runs and is traced, and nothing of ours is under way in it. Best effort: what is
  * not locked only makes the pause longer. Fails when the destination cannot be used any more, or when the

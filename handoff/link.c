@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "common/log.h"
-#include "handoff/handoff.h"
+#include "handoff/link.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -31,158 +30,130 @@ static int say_hello(int fd, const char *id, bool again)
         return handoff_send(fd, &hello, -EBADF);
 }
 
-static int read_order(struct order *o, json_object *line, struct failure *f)
+static void remember(struct link *l, int op, int role, uint64_t value, int fd)
 {
-        json_object *j = json_obj(line, "order");
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
-        o->id = json_str(j, "id");
-        o->name = json_str(j, "name");
-        o->caller = json_str(j, "caller") ?: "unknown";
-        o->pid = (pid_t)json_int(j, "pid", 0);
-        o->start_time = (uint64_t)json_int(j, "startTime", 0);
-        o->binary = json_str(j, "binary");
-        o->qmp = json_str(j, "qmp");
-        o->max_pause = (uint64_t)json_int(j, "maxPause", (int64_t)(2 * USEC_PER_SEC));
-        o->begun = (uint64_t)json_int(j, "begun", (int64_t)now_usec());
-        o->until = json_str(j, "until") ?: "retire";
-        if (!name_is_valid(o->id) || !name_is_valid(o->name) || o->pid <= 0 || !o->qmp)
-                return failure_set(f, EBADMSG, "the order is not complete");
-        o->json = json_object_get(line);
-        return 0;
+        link_forget(l, op);
+        if (copy >= 0 && l->n_told < LINK_TOLD_MAX)
+                l->told[l->n_told++] = (struct told){.op = op, .role = role, .value = value, .fd = copy};
+        else
+                close_fd(copy);
 }
 
-static int take_journal(struct handoff *h, int fd, struct failure *f)
+void link_forget(struct link *l, int op)
 {
-        _cleanup_json_ json_object *line = NULL;
-        int r = journal_open(fd, true, &h->journal, f);
-
-        if (r >= 0)
-                r = journal_next(h->journal, &line, f);
-        if (r == 0)
-                r = failure_set(f, EBADMSG, "the journal has no order");
-        if (r > 0)
-                r = read_order(&h->order, line, f);
-        if (r >= 0)
-                log_set_context(h->order.name, h->order.id);
-        return r;
+        for (size_t i = l->n_told; i-- > 0;)
+                if (l->told[i].op == op) {
+                        close_fd(l->told[i].fd);
+                        l->told[i] = l->told[--l->n_told];
+                }
 }
 
-/* Takes one of the messages before BEGIN. */
-static int take_message(struct handoff *h, const struct handoff_message *m, int fd, struct failure *f)
+/* What comes with a descriptor from cprd is told again too: the next cprd may have lost it. */
+static bool is_kept(const struct handoff_message *m, int fd)
 {
-        _cleanup_close_ int mine = fd;
-
-        switch (m->op) {
-        case HANDOFF_ORDER:
-                return take_journal(h, TAKE_FD(mine), f);
-        case HANDOFF_DEVICE:
-                close_fd(h->device);
-                h->device = TAKE_FD(mine);
-                h->facts.source.cid = (int64_t)m->value;
-                return 0;
-        case HANDOFF_PROCESS: {
-                struct process *p = m->role == HANDOFF_SOURCE ? &h->source.process : &h->destination.process;
-                int r;
-
-                process_close(p);
-                r = process_adopt(p, mine, NULL);
-                /* One that has exited meanwhile is no process any more; the stages will see that it is
-                 * missing. */
-                if (r >= 0)
-                        TAKE_FD(mine);
-                return 0;
-        }
-        case HANDOFF_BEGIN:
-                return 1;
-        default:
-                return failure_set(f, EBADMSG, "cprd sent %s before BEGIN", handoff_op_name(m->op));
-        }
+        return fd >= 0 &&
+               (m->op == HANDOFF_DEVICE || (m->op == HANDOFF_PROCESS && m->role == HANDOFF_DESTINATION));
 }
 
-int link_connect(struct handoff *h, struct failure *f)
+int link_connect(struct link *l, const char *id, link_take_t take, void *userdata, struct failure *f)
 {
         int r;
 
-        h->link.fd = connect_socket(f);
-        if (h->link.fd < 0)
-                return h->link.fd;
-        r = say_hello(h->link.fd, h->order.id, false);
+        snprintf(l->id, sizeof(l->id), "%s", id);
+        l->fd = connect_socket(f);
+        if (l->fd < 0)
+                return l->fd;
+        r = say_hello(l->fd, id, false);
         while (r == 0) {
                 struct handoff_message m;
                 int fd;
 
-                r = handoff_receive(h->link.fd, &m, &fd, f);
+                r = handoff_receive(l->fd, &m, &fd, f);
                 if (r == 0)
                         r = failure_set(f, ECONNRESET, "cprd ended the connection");
+                if (r > 0 && is_kept(&m, fd))
+                        remember(l, m.op, (int)m.role, m.value, fd);
                 if (r > 0)
-                        r = take_message(h, &m, fd, f);
+                        r = m.op == HANDOFF_BEGIN ? 1 : take(userdata, &m, fd, f);
         }
         if (r < 0)
                 return failure_set(f, r, "no order from cprd: %s", strerror(-r));
-        if (!h->journal)
-                return failure_set(f, EBADMSG, "cprd sent no order");
-        return fcntl(h->link.fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+        return fcntl(l->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-static void lose(struct handoff *h)
+void link_close(struct link *l)
 {
-        h->link.fd = close_fd(h->link.fd);
-        h->link.retry = now_usec() + RETRY_USEC;
+        for (size_t i = 0; i < l->n_told; i++)
+                close_fd(l->told[i].fd);
+        close_fd(l->fd);
+        *l = LINK_NULL;
 }
 
-void link_tell(struct handoff *h, int op, int role, uint64_t value, int pass_fd)
+static void lose(struct link *l)
+{
+        l->fd = close_fd(l->fd);
+        l->retry = now_usec() + RETRY_USEC;
+}
+
+static void send_message(struct link *l, int op, int role, uint64_t value, int pass_fd)
 {
         struct handoff_message m = HANDOFF_MESSAGE((uint16_t)op, .role = (uint32_t)role, .value = value);
 
-        snprintf(m.name, sizeof(m.name), "%s", h->order.id);
-        if (h->link.fd >= 0 && handoff_send(h->link.fd, &m, pass_fd) < 0)
-                lose(h);
+        snprintf(m.name, sizeof(m.name), "%s", l->id);
+        if (l->fd >= 0 && handoff_send(l->fd, &m, pass_fd) < 0)
+                lose(l);
 }
 
-static void come_back(struct handoff *h)
+void link_tell(struct link *l, int op, int role, uint64_t value, int pass_fd)
 {
-        if (now_usec() < h->link.retry)
-                return;
-        h->link.retry = now_usec() + RETRY_USEC;
-        h->link.fd = connect_socket(NULL);
-        if (h->link.fd < 0)
-                return;
-        if (fcntl(h->link.fd, F_SETFL, O_NONBLOCK) < 0 || say_hello(h->link.fd, h->order.id, true) < 0)
-                return lose(h);
-        if (h->device >= 0)
-                link_tell(h, HANDOFF_DEVICE, 0, (uint64_t)h->facts.source.cid, h->device);
-        if (h->destination.process.pidfd >= 0)
-                link_tell(h, HANDOFF_PROCESS, HANDOFF_DESTINATION, 0, h->destination.process.pidfd);
-        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
+        if (pass_fd >= 0)
+                remember(l, op, role, value, pass_fd);
+        send_message(l, op, role, value, pass_fd);
 }
 
-void link_read(struct handoff *h)
+static void come_back(struct link *l)
 {
-        if (h->link.fd < 0)
-                return come_back(h);
+        if (!l->id[0] || now_usec() < l->retry)
+                return;
+        l->retry = now_usec() + RETRY_USEC;
+        l->fd = connect_socket(NULL);
+        if (l->fd < 0)
+                return;
+        if (fcntl(l->fd, F_SETFL, O_NONBLOCK) < 0 || say_hello(l->fd, l->id, true) < 0)
+                return lose(l);
+        for (size_t i = 0; i < l->n_told; i++)
+                send_message(l, l->told[i].op, l->told[i].role, l->told[i].value, l->told[i].fd);
+        send_message(l, HANDOFF_RECORD, 0, 0, -EBADF);
+}
+
+void link_read(struct link *l)
+{
+        if (l->fd < 0)
+                return come_back(l);
         for (;;) {
                 struct handoff_message m;
                 struct failure f = {};
-                int fd, r = handoff_receive(h->link.fd, &m, &fd, &f);
+                int fd, r = handoff_receive(l->fd, &m, &fd, &f);
 
                 if (r == -EAGAIN)
                         return;
                 if (r <= 0)
-                        return lose(h);
+                        return lose(l);
                 close_fd(fd);
-                if (m.op == HANDOFF_ABORT)
-                        h->aborted = true;
+                l->aborted = l->aborted || m.op == HANDOFF_ABORT;
         }
 }
 
-void link_finish(struct handoff *h)
+void link_finish(struct link *l)
 {
-        for (int try = 0; h->link.fd < 0 && try < FINISH_TRIES; try++) {
+        for (int try = 0; l->fd < 0 && try < FINISH_TRIES; try++) {
                 if (try)
                         nanosleep(&(struct timespec){.tv_nsec = RETRY_USEC * NSEC_PER_USEC}, NULL);
-                h->link.retry = 0;
-                come_back(h);
+                l->retry = 0;
+                come_back(l);
         }
-        link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
-        link_tell(h, HANDOFF_DONE, 0, 0, -EBADF);
+        send_message(l, HANDOFF_RECORD, 0, 0, -EBADF);
+        send_message(l, HANDOFF_DONE, 0, 0, -EBADF);
 }

@@ -21,7 +21,7 @@ static void use_own_rights(void)
         setfsgid(getegid());
 }
 
-int listener_name(const struct handoff *h, const struct listener *l, char name[static LISTENER_NAME_MAX])
+int listener_name(const struct handoff *h, const struct vm_socket *l, char name[static LISTENER_NAME_MAX])
 {
         int n = snprintf(name, LISTENER_NAME_MAX, "%s.cprd-%s", l->path, h->order.id);
 
@@ -65,7 +65,7 @@ static int give_owner(const char *name, const struct stat *old)
         return fchownat(fd, "", old->st_uid, old->st_gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-static int make_listener(struct handoff *h, struct listener *l, struct failure *f)
+static int make_listener(struct handoff *h, struct vm_socket *l, struct failure *f)
 {
         char name[LISTENER_NAME_MAX];
         struct stat old = {};
@@ -96,7 +96,7 @@ void listeners_recover(struct handoff *h)
 
                 if (path)
                         facts->listeners[facts->n_listeners++] =
-                                (struct listener){.path = text_copy(path), .fd = -EBADF};
+                                (struct vm_socket){.path = text_copy(path), .fd = -EBADF};
         }
 }
 
@@ -110,7 +110,7 @@ int listeners_make(struct handoff *h, struct failure *f)
                 json_object_array_add(paths, json_object_new_string(facts->listeners[i].path));
         json_object_put(h->facts.listeners);
         h->facts.listeners = paths;
-        r = facts_note(h, "listeners", f);
+        r = handoff_note(h, "listeners", f);
         for (size_t i = 0; r >= 0 && i < facts->n_listeners; i++)
                 r = make_listener(h, &facts->listeners[i], f);
         return r;
@@ -119,7 +119,7 @@ int listeners_make(struct handoff *h, struct failure *f)
 int listeners_publish(struct handoff *h, struct failure *f)
 {
         for (size_t i = 0; i < h->destination.cmdline_facts.n_listeners; i++) {
-                const struct listener *l = &h->destination.cmdline_facts.listeners[i];
+                const struct vm_socket *l = &h->destination.cmdline_facts.listeners[i];
                 char name[LISTENER_NAME_MAX];
                 int r = listener_name(h, l, name);
 

@@ -15,7 +15,7 @@
 #define LISTENER_NAME_MAX 108 /* sun_path, with its NUL */
 
 /* The name of @l before it is published. ENAMETOOLONG: it has none. */
-int listener_name(const struct handoff *h, const struct listener *l, char name[static LISTENER_NAME_MAX]);
+int listener_name(const struct handoff *h, const struct vm_socket *l, char name[static LISTENER_NAME_MAX]);
 
 /* Takes them from the journal's facts, for a recovery. */
 void listeners_recover(struct handoff *h);

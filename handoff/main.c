@@ -11,6 +11,53 @@
 
 #include <signal.h>
 
+static int take_journal(struct handoff *h, int fd, struct failure *f)
+{
+        _cleanup_json_ json_object *line = NULL;
+        int r = journal_open(fd, true, &h->journal, f);
+
+        if (r >= 0)
+                r = journal_next(h->journal, &line, f);
+        if (r == 0)
+                r = failure_set(f, EBADMSG, "the journal has no order");
+        if (r > 0)
+                r = order_read(&h->order, line, f);
+        if (r >= 0)
+                log_set_context(h->order.name, h->order.id);
+        return r;
+}
+
+static int take_process(struct process *p, int pidfd)
+{
+        process_close(p);
+        /* One that has exited meanwhile is no process any more; the stages will see that it is missing. */
+        if (process_adopt(p, pidfd, NULL) < 0)
+                close(pidfd);
+        return 0;
+}
+
+/* For link_connect(): what cprd has for this handoff. */
+static int take_message(void *userdata, const struct handoff_message *m, int fd, struct failure *f)
+{
+        struct handoff *h = userdata;
+
+        switch (m->op) {
+        case HANDOFF_ORDER:
+                return take_journal(h, fd, f);
+        case HANDOFF_DEVICE:
+                close_fd(h->device);
+                h->device = fd;
+                h->facts.source.cid = (int64_t)m->value;
+                return 0;
+        case HANDOFF_PROCESS:
+                return take_process(m->role == HANDOFF_SOURCE ? &h->source.process : &h->destination.process,
+                                    fd);
+        default:
+                close_fd(fd);
+                return failure_set(f, EBADMSG, "cprd sent %s before BEGIN", handoff_op_name(m->op));
+        }
+}
+
 static int finish(struct handoff *h, json_object *record)
 {
         int r = 0;
@@ -24,7 +71,7 @@ static int finish(struct handoff *h, json_object *record)
         if (r < 0)
                 log_error("cannot write the outcome to the journal: %s", strerror(-r));
         destination_clean_up(h);
-        link_finish(h);
+        link_finish(&h->link);
         return r;
 }
 
@@ -36,7 +83,9 @@ static int run(const char *id)
 
         signal(SIGPIPE, SIG_IGN);
         if (r >= 0)
-                r = link_connect(h, &f);
+                r = link_connect(&h->link, id, take_message, h, &f);
+        if (r >= 0 && !h->journal)
+                r = failure_set(&f, EBADMSG, "cprd sent no order");
         if (r < 0) {
                 log_failure(LOG_ERR, &f, "cannot begin handoff %s", id);
                 return r;

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "handoff/destination.h"
+#include "handoff/runstate.h"
 #include "handoff/source.h"
 #include "handoff/takeover.h"
 #include "handoff/wait.h"
@@ -52,26 +53,12 @@ static int query_status(struct handoff *h, struct run_state *ret, struct failure
         return 0;
 }
 
-int migration_note_run_state(struct handoff *h, const char *state, struct failure *f)
-{
-        free(h->facts.migration.run_state);
-        h->facts.migration.run_state = text_copy(state);
-        facts_note(h, "migration", NULL);
-        failure_set(f, ECANCELED, "the guest does not run (%s), and not by our doing: it stays so", state);
-        return failure_remedy(f, "see why; continue it (QMP cont) if it is to run, and hand off then");
-}
-
-int migration_explain_stop(struct handoff *h, struct failure *f)
-{
-        return migration_note_run_state(h, "paused", f);
-}
-
 static int require_running(struct handoff *h, struct failure *f)
 {
         struct run_state state;
         int r = query_status(h, &state, f);
 
-        return r < 0 || state.running ? r : migration_note_run_state(h, state.name, f);
+        return r < 0 || state.running ? r : runstate_note(h, state.name, f);
 }
 
 /* ---- begin ---- */
@@ -132,21 +119,28 @@ static int migrate(struct handoff *h, struct failure *f)
         int r;
 
         h->facts.migration.asked = true;
-        r = facts_note(h, "migration", f);
+        r = handoff_note(h, "migration", f);
         if (r < 0)
                 return r;
         h->source.events = 1 + qmp_event_count(h->source.qmp);
         r = wait_qmp(h, h->source.qmp, "migrate", migrate_arguments(h), NULL, f);
         if (r == -EREMOTEIO) { /* refused: what is under way there, if anything, is not ours */
                 h->facts.migration.asked = false;
-                facts_note(h, "migration", NULL);
+                handoff_note(h, "migration", NULL);
         }
         return r;
 }
 
 int migration_begin(struct handoff *h, struct failure *f)
 {
-        int r = relay_listen(h, f);
+        const struct relay_ends ends = {
+                .source = h->source.process.pid,
+                .destination = h->destination.process.pid,
+                .uid = (uid_t)h->facts.source.uid,
+                .gid = (gid_t)h->facts.source.gid,
+                .cpr_path = channels_cpr_path(&h->destination.channels),
+        };
+        int r = relay_listen(&h->relay, &ends, f);
 
         if (r >= 0)
                 r = require_no_migration(h, f);
@@ -176,7 +170,7 @@ static int explain_failure(struct handoff *h, struct failure *f)
         struct migration_state state = {.reason = "no reason given"};
 
         /* The destination knows best. The guest does not wait for it: its source goes on by itself. */
-        obituary_await(h, 3000, f);
+        obituary_await(&h->destination.obituary, &h->destination.tracee, 3000, f);
         query_migrate(h, &state, NULL);
         return failure_set(f, EREMOTEIO, "the migration failed: %s", state.reason);
 }
@@ -200,7 +194,7 @@ int migration_load(struct handoff *h, struct failure *f)
                                    "the migration completed, but the source never said that it stopped");
         takeover_ask(h);
         h->facts.migration.loaded = true;
-        return facts_note(h, "migration", f);
+        return handoff_note(h, "migration", f);
 }
 
 /* ---- the way back ---- */
@@ -257,7 +251,7 @@ static void leave_as_found(struct handoff *h, const char *state)
 {
         log_warning("the guest does not run (%s), and not by our doing: it stays so", state);
         if (!h->facts.migration.run_state)
-                migration_note_run_state(h, state, NULL);
+                runstate_note(h, state, NULL);
 }
 
 static int continue_guest(struct handoff *h, struct failure *f)

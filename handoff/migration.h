@@ -17,9 +17,5 @@ int migration_cancel(struct handoff *h, struct failure *f);
 int migration_load(struct handoff *h, struct failure *f);
 int migration_continue(struct handoff *h, struct failure *f);
 
-/* For wait.c: somebody else has stopped the guest. Returns -ECANCELED. */
-int migration_explain_stop(struct handoff *h, struct failure *f);
 /* Whether a status of query-migrate says that nothing is under way. */
 bool migration_is_over(const char *status);
-/* Notes that the guest does not run for a reason of its own, and is not to be set running. */
-int migration_note_run_state(struct handoff *h, const char *state, struct failure *f);

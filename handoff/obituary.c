@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/obituary.h"
 
-#include "handoff/handoff.h"
-
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -46,24 +44,24 @@ static void first_complaint(const struct obituary *o, char *line, size_t size)
         snprintf(line, size, "%s", begin[0] != '-' && strstr(begin, "qemu") && colon ? colon + 2 : begin);
 }
 
-int obituary_write(struct handoff *h, struct failure *f)
+int obituary_write(const struct obituary *o, struct tracee *t, struct failure *f)
 {
-        struct destination *d = &h->destination;
-        int status = d->tracee.exited ? d->tracee.status : 0;
+        struct process *p = t->process;
+        int status = t->exited ? t->status : 0;
         char words[256], how[64] = "has exited";
 
-        if (!d->tracee.exited && waitpid(d->process.pid, &status, WNOHANG | __WALL) > 0)
-                d->tracee = (struct tracee){.process = &d->process, .exited = true, .status = status};
+        if (!t->exited && waitpid(p->pid, &status, WNOHANG | __WALL) > 0)
+                *t = (struct tracee){.process = p, .exited = true, .status = status};
         if (WIFSIGNALED(status))
                 snprintf(how, sizeof(how), "was killed by SIG%s", sigabbrev_np(WTERMSIG(status)) ?: "?");
         else if (WEXITSTATUS(status))
                 snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
-        first_complaint(&d->obituary, words, sizeof(words));
+        first_complaint(o, words, sizeof(words));
         return failure_set(f, ESRCH, "the destination %s%s%s", how, words[0] ? ": " : "", words);
 }
 
-void obituary_await(struct handoff *h, int msec, struct failure *f)
+void obituary_await(const struct obituary *o, struct tracee *t, int msec, struct failure *f)
 {
-        if (process_exits(&h->destination.process, msec))
-                obituary_write(h, f);
+        if (process_exits(t->process, msec))
+                obituary_write(o, t, f);
 }

@@ -6,9 +6,7 @@
  * into the record; then the source's stderr takes the file's place.
  */
 
-#include "proto/base.h"
-
-struct handoff;
+#include "handoff/inject.h"
 
 struct obituary {
         int log; /* owned: the memory file; -EBADF: none yet, or this is a recovery */
@@ -18,8 +16,8 @@ struct obituary {
 int obituary_open(struct obituary *o, struct failure *f);
 void obituary_close(struct obituary *o);
 
-/* Fills @f with how the dead destination ended and with its first complaint. Returns -ESRCH. */
-int obituary_write(struct handoff *h, struct failure *f);
+/* Fills @f with how the dead destination @t ended and with its first complaint. Returns -ESRCH. */
+int obituary_write(const struct obituary *o, struct tracee *t, struct failure *f);
 /* A destination that refuses the state knows why, and says so when it exits, which it does in a moment: fills
  * @f if it comes within @msec, or leaves it alone. */
-void obituary_await(struct handoff *h, int msec, struct failure *f);
+void obituary_await(const struct obituary *o, struct tracee *t, int msec, struct failure *f);

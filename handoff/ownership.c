@@ -6,6 +6,7 @@
 #include "handoff/freeze.h"
 #include "handoff/replace.h"
 #include "handoff/takeover.h"
+#include "handoff/trace.h"
 #include "handoff/wait.h"
 
 #include <linux/vhost.h>
@@ -69,7 +70,7 @@ static int list_connections(struct handoff *h, struct failure *f)
                 return 0;
         json_object_put(h->facts.connections_before);
         h->facts.connections_before = json_object_get(h->before.established);
-        return facts_note(h, "connectionsBefore", f);
+        return handoff_note(h, "connectionsBefore", f);
 }
 
 /* QEMU says RESUME before a virtual CPU runs, and now that its main thread is stopped nobody can make it do
@@ -159,7 +160,7 @@ int ownership_claim(struct handoff *h, struct failure *f)
         int r = takeover_await(h, f);
 
         if (r >= 0)
-                r = destination_stop(h, f);
+                r = trace_stop(h, f);
 
         if (r >= 0)
                 r = withhold_replay(&d->withhold, &d->tracee, FD_DEVICE, h->step.deadline, f);
@@ -199,7 +200,7 @@ static int verify_destination(struct handoff *h, struct failure *f)
                 return failure_set(f, EPROTO, "the destination runs before it was told to");
         if (!h->destination.owns)
                 return failure_set(f, EPERM, "the destination does not own the device it claimed");
-        return process_is_alive(&h->destination.process) ? 0 : obituary_write(h, f);
+        return process_is_alive(&h->destination.process) ? 0 : handoff_obituary(h, f);
 }
 
 int ownership_verify(struct handoff *h, struct failure *f)

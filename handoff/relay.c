@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/relay.h"
 
-#include "handoff/handoff.h"
-
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #define CHUNK 65536
 
-void relay_init(struct relay *r, const char *handoff_id)
+void relay_init(struct relay *r, const char *directory)
 {
         *r = (struct relay){
-                .path = text_print(HANDOFF_DIRECTORY "/%s/relay", handoff_id),
+                .path = text_print("%s/relay", directory),
                 .listener = -EBADF,
                 .source = -EBADF,
                 .destination = -EBADF,
@@ -30,6 +28,7 @@ void relay_done(struct relay *r)
                 close_fd(r->fds[r->fds_sent]);
         free(TAKE_PTR(r->state));
         free(TAKE_PTR(r->path));
+        free(TAKE_PTR(r->ends.cpr_path));
 }
 
 static int pid_of_peer(int fd)
@@ -41,27 +40,25 @@ static int pid_of_peer(int fd)
 }
 
 /* The directory is root's, so that nobody else can put something in the socket's place. */
-int relay_listen(struct handoff *h, struct failure *f)
+int relay_listen(struct relay *r, const struct relay_ends *ends, struct failure *f)
 {
-        struct relay *r = &h->relay;
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         mode_t mask = umask(0177);
         int error = 0;
 
+        r->ends = *ends;
         snprintf(address.sun_path, sizeof(address.sun_path), "%s", r->path);
         r->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         unlink(r->path); /* of an earlier try */
         if (r->listener < 0 || bind(r->listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-            lchown(r->path, (uid_t)h->facts.source.uid, (gid_t)h->facts.source.gid) < 0 ||
-            listen(r->listener, 1) < 0)
+            lchown(r->path, ends->uid, ends->gid) < 0 || listen(r->listener, 1) < 0)
                 error = errno;
         umask(mask);
         return error ? failure_set(f, error, "cannot make the relay %s: %s", r->path, strerror(error)) : 0;
 }
 
-static int accept_source(struct handoff *h, struct failure *f)
+static int accept_source(struct relay *r, struct failure *f)
 {
-        struct relay *r = &h->relay;
         _cleanup_close_ int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd < 0)
@@ -69,26 +66,25 @@ static int accept_source(struct handoff *h, struct failure *f)
                                ? 0
                                : failure_set(f, errno, "the relay cannot be connected to: %s",
                                              strerror(errno));
-        if (pid_of_peer(fd) != h->source.process.pid)
+        if (pid_of_peer(fd) != r->ends.source)
                 return 0; /* the VM's user is up to something: the source comes all the same */
         r->source = TAKE_FD(fd);
         return 0;
 }
 
 /* By a path in a directory that is the VM's user's: it is the destination only if it says so. */
-static int connect_destination(struct handoff *h, struct failure *f)
+static int connect_destination(struct relay *r, struct failure *f)
 {
-        _cleanup_free_ char *path = channels_cpr_path(&h->destination.channels);
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-        snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s", r->ends.cpr_path);
         if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
                 return failure_set(f, errno, "cannot connect to the destination's CPR channel: %s",
                                    strerror(errno));
-        if (pid_of_peer(fd) != h->destination.process.pid)
+        if (pid_of_peer(fd) != r->ends.destination)
                 return failure_set(f, EBADF, "the destination's CPR channel is another process's");
-        h->relay.destination = TAKE_FD(fd);
+        r->destination = TAKE_FD(fd);
         return 0;
 }
 
@@ -164,17 +160,16 @@ static int send_on(struct relay *r)
         return 0;
 }
 
-static int move(struct handoff *h, struct failure *f)
+static int move(struct relay *r, struct failure *f)
 {
-        struct relay *r = &h->relay;
         int error = 0;
 
         if (r->listener >= 0 && r->source < 0 && !r->hung_up)
-                error = accept_source(h, f);
+                error = accept_source(r, f);
         if (error < 0 || r->source < 0 || relay_has_passed(r))
                 return error;
         if (r->destination < 0)
-                error = connect_destination(h, f);
+                error = connect_destination(r, f);
         if (error < 0)
                 return error;
         while (!r->complete && (error = receive(r)) > 0)
@@ -184,10 +179,10 @@ static int move(struct handoff *h, struct failure *f)
         return error < 0 ? failure_set(f, error, "cannot pass the CPR state on: %s", strerror(-error)) : 0;
 }
 
-void relay_move(struct handoff *h)
+void relay_move(struct relay *r)
 {
-        if (!h->relay.failure.error)
-                move(h, &h->relay.failure);
+        if (!r->failure.error)
+                move(r, &r->failure);
 }
 
 bool relay_has_passed(const struct relay *r)

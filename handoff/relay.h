@@ -13,12 +13,16 @@
 
 #include <poll.h>
 
-struct handoff;
-
 #define RELAY_STATE_MAX (1U << 20) /* QEMU sends some 150 bytes and a few more for each RAM block */
 #define RELAY_FDS_MAX   64         /* a RAM block each */
 
 struct relay {
+        struct relay_ends {
+                pid_t source, destination; /* nobody else is spoken to */
+                uid_t uid;                 /* the VM's user, who may connect */
+                gid_t gid;
+                char *cpr_path; /* owned: the destination's CPR channel */
+        } ends;
         char *path;      /* owned: where the source connects; in a directory of root's */
         int listener;    /* owned, like all three */
         int source;      /* the source's connection */
@@ -35,14 +39,15 @@ struct relay {
 
 enum { RELAY_N_POLL = 3 };
 
-void relay_init(struct relay *r, const char *handoff_id);
+/* @directory: the handoff's own, of root's. */
+void relay_init(struct relay *r, const char *directory);
 /* Hangs up, closes and removes everything. */
 void relay_done(struct relay *r);
 
-/* Listens for the source. */
-int relay_listen(struct handoff *h, struct failure *f);
+/* Listens for the source. Takes @ends over. */
+int relay_listen(struct relay *r, const struct relay_ends *ends, struct failure *f);
 /* Moves what can be moved. Never blocks. What goes wrong is kept in r->failure. */
-void relay_move(struct handoff *h);
+void relay_move(struct relay *r);
 /* Whether the destination has all of the CPR state. */
 bool relay_has_passed(const struct relay *r);
 /* Closes the source's side: from here on it stops the guest by itself. */

@@ -41,7 +41,7 @@ static void hold_device(struct handoff *h, int fd)
 {
         close_fd(h->device);
         h->device = fd;
-        link_tell(h, HANDOFF_DEVICE, 0, (uint32_t)h->facts.source.cid, h->device);
+        link_tell(&h->link, HANDOFF_DEVICE, 0, (uint32_t)h->facts.source.cid, h->device);
 }
 
 /* The CID is taken until the last holder of the old device has let it go: cprd and systemd's fd store hold it
@@ -112,7 +112,7 @@ int replace_device(struct handoff *h, struct failure *f)
         log_warning(
                 "the device cannot be reclaimed on this kernel: its connections are lost; the source gets a fresh one");
         h->facts.device.replaced = true;
-        r = facts_note(h, "device", f);
+        r = handoff_note(h, "device", f);
         if (r < 0)
                 return r;
         hold_device(h, TAKE_FD(fresh));

@@ -7,7 +7,6 @@
 #include "common/process.h"
 #include "handoff/channels.h"
 #include "handoff/cmdline.h"
-#include "handoff/heap.h"
 #include "handoff/inject.h"
 #include "handoff/obituary.h"
 #include "handoff/qmp.h"

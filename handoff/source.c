@@ -9,6 +9,7 @@
 #include "handoff/freeze.h"
 #include "handoff/listeners.h"
 #include "handoff/memfile.h"
+#include "handoff/translate.h"
 #include "handoff/wait.h"
 #include "proto/handoff.h"
 
@@ -210,8 +211,8 @@ static int take_custody(struct handoff *h, struct failure *f)
         r = device_check(h->device, DEVICE_PATH, f);
         if (r < 0)
                 return r;
-        link_tell(h, HANDOFF_DEVICE, 0, (uint64_t)facts->cid, h->device);
-        return facts_note(h, "source", f);
+        link_tell(&h->link, HANDOFF_DEVICE, 0, (uint64_t)facts->cid, h->device);
+        return handoff_note(h, "source", f);
 }
 
 /* For cmdline_make(): the path that a listening socket of the source is bound to. One that an earlier handoff
@@ -301,6 +302,7 @@ int source_identify(struct handoff *h, struct failure *f)
 
 int source_forget(struct handoff *h, struct failure *f)
 {
+        link_forget(&h->link, HANDOFF_DEVICE);
         h->device = close_fd(h->device); /* cprd drops its share when it reads the outcome */
         return 0;
 }

@@ -8,17 +8,6 @@
 
 #include "handoff/handoff.h"
 
-/* What a step depends on, and what its failure means. An undo depends on nothing but its deadline. */
-enum {
-        NEEDS_SOURCE = 1 << 0,      /* fails when the source exits */
-        NEEDS_DESTINATION = 1 << 1, /* fails when the destination exits */
-        CANCELLABLE = 1 << 2,       /* fails when the handoff is cancelled */
-        COUNTS_PAUSE = 1 << 3,      /* the guest waits: hurried, and fails when the pause budget is used up */
-        TOUCHES_NOTHING = 1 << 4,   /* its failure is a refusal: nothing was touched by then */
-        ENDS_CHECKS = 1 << 5,       /* the findings are complete after it */
-        COMMITS = 1 << 6,           /* the point of no return lies in it */
-};
-
 struct stage {
         const char *name;
         int (*act)(struct handoff *h, struct failure *f);

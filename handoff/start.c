@@ -102,7 +102,7 @@ static int run_to_entry(struct handoff *h, struct failure *f)
         if (r >= 0)
                 r = tracee_clear_breakpoint(&d->tracee, entry, saved);
         if (r == -ESRCH)
-                return obituary_write(h, f);
+                return handoff_obituary(h, f);
         if (r < 0)
                 return failure_set(f, r, "cannot bring the destination to its entry point: %s", strerror(-r));
         d->shield.base = entry - d->shield.slot.entry;
@@ -117,9 +117,9 @@ static int note_process(struct handoff *h, const struct launched *child, struct 
         facts->pid = h->destination.process.pid;
         facts->start_time = (int64_t)h->destination.process.start_time;
         facts->oom_score_adj = child->oom_score_adj;
-        r = facts_note(h, "destination", f);
+        r = handoff_note(h, "destination", f);
         if (r >= 0)
-                link_tell(h, HANDOFF_PROCESS, HANDOFF_DESTINATION, 0, h->destination.process.pidfd);
+                link_tell(&h->link, HANDOFF_PROCESS, HANDOFF_DESTINATION, 0, h->destination.process.pidfd);
         return r;
 }
 
@@ -139,7 +139,7 @@ static int execute(struct handoff *h, struct launched *child, struct failure *f)
         launch_go(child);
         r = tracee_wait(&d->tracee, h->step.deadline);
         if (r == -ESRCH && launch_report(child, f) >= 0)
-                return obituary_write(h, f);
+                return handoff_obituary(h, f);
         return r < 0 ? failure_set(f, r, "the destination does not start: %s", strerror(-r)) : 0;
 }
 

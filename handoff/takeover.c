@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/takeover.h"
 
-#include "handoff/migration.h"
+#include "handoff/runstate.h"
 #include "handoff/wait.h"
 
 enum { STATUS, ACTIVATION };
@@ -52,7 +52,7 @@ int takeover_await(struct handoff *h, struct failure *f)
                         takeover_ask(h);
         }
         if (!STREQ(state, "paused"))
-                return migration_note_run_state(h, state, f);
+                return runstate_note(h, state, f);
         if (!q[ACTIVATION].error)
                 return 0;
         failure_set(f, EREMOTEIO, "the destination cannot use the disks: %s", q[ACTIVATION].error);

@@ -11,9 +11,7 @@
  * then.
  */
 
-#include "proto/base.h"
-
-struct handoff;
+#include "handoff/handoff.h"
 
 /* Asks. */
 void takeover_ask(struct handoff *h);

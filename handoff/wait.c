@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/wait.h"
 
-#include "handoff/destination.h"
 #include "handoff/freeze.h"
-#include "handoff/migration.h"
-#include "handoff/stages.h"
+#include "handoff/runstate.h"
+#include "handoff/trace.h"
 
 #include <poll.h>
 
@@ -41,13 +40,13 @@ static int take_news(struct handoff *h, struct failure *f)
         struct destination *d = &h->destination;
 
         while (tracee_poll(&d->tracee) > 0 && d->tracee.stopped) {
-                int r = destination_on_stop(h, f);
+                int r = trace_on_stop(h, f);
 
                 if (r < 0)
                         return r;
         }
         freeze_poll(h);
-        relay_move(h);
+        relay_move(&h->relay);
         if (s->qmp) {
                 qmp_read(s->qmp);
                 note_stop(h);
@@ -58,7 +57,7 @@ static int take_news(struct handoff *h, struct failure *f)
                 s->is_dead = !process_is_alive(&s->process);
         if (d->process.pidfd >= 0)
                 d->is_dead = !process_is_alive(&d->process);
-        link_read(h);
+        link_read(&h->link);
         return 0;
 }
 
@@ -80,19 +79,19 @@ static int judge_news(struct handoff *h, struct failure *f)
         uint64_t now = now_usec();
 
         if (may_turn_back(h)) {
-                if ((flags & CANCELLABLE) && h->aborted)
+                if ((flags & CANCELLABLE) && h->link.aborted)
                         return failure_set(f, ECANCELED, "it was cancelled");
                 if ((flags & CANCELLABLE) && h->source.stopped_early)
-                        return migration_explain_stop(h, f);
+                        return runstate_note(h, "paused", f);
                 if (is_over_budget(h, now))
                         return failure_set(f, ETIME, "the pause budget of %llu ms is used up",
                                            (unsigned long long)(h->order.max_pause / USEC_PER_MSEC));
         }
         if ((flags & NEEDS_DESTINATION) && h->destination.is_dead)
-                return obituary_write(h, f);
+                return handoff_obituary(h, f);
         if ((flags & NEEDS_DESTINATION) && h->relay.failure.error)
                 return process_exits(&h->destination.process, PROCESS_DYING_MSEC)
-                               ? obituary_write(h, f)
+                               ? handoff_obituary(h, f)
                                : failure_pass(f, &h->relay.failure);
         if ((flags & NEEDS_SOURCE) && h->source.is_dead)
                 return failure_set(f, ESRCH, "the source (process %d) has exited", h->source.process.pid);
@@ -178,7 +177,7 @@ static int explain(struct handoff *h, struct qmp *q, int r, struct failure *f)
 {
         if (r < 0 && q == h->destination.qmp && qmp_error(q) &&
             process_exits(&h->destination.process, PROCESS_DYING_MSEC))
-                return obituary_write(h, f);
+                return handoff_obituary(h, f);
         return r;
 }
 

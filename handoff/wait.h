@@ -4,7 +4,7 @@
 /*
  * The one loop of a handoff. It takes in whatever happens (a stop of the destination, QMP traffic, the CPR
  * channel, a word from cprd, a death) until what it was called for is there. All of these fail when the step
- * under way has to end (h->step; the flags are in stages.h):
+ * under way has to end (h->step; the flags are in step.h):
  *
  *   ETIMEDOUT  its deadline has passed
  *   ESRCH      a process that it needs has exited

@@ -2,6 +2,7 @@
 #include "common/log.h"
 #include "handoff/fault.h"
 #include "handoff/record.h"
+#include "handoff/recovery.h"
 #include "handoff/stages.h"
 
 enum { UNDO_TRIES = 2, FORWARD_TRIES = 3 };
@@ -59,7 +60,7 @@ static int report(struct walker *w, const struct stage *s, uint64_t began, const
         if (r < 0)
                 return failure_set(f, r, "cannot write the journal: %s", strerror(-r));
         if (!h->hurried)
-                link_tell(h, HANDOFF_RECORD, 0, 0, -EBADF);
+                link_tell(&h->link, HANDOFF_RECORD, 0, 0, -EBADF);
         return 0;
 }
 
@@ -300,7 +301,7 @@ json_object *walk_recover(const struct walk *walk, struct handoff *h)
 
         if (last == walk->n)
                 return NULL;
-        handoff_recover(h);
+        recovery_begin(h);
         log_warning("recovering: the handoff was interrupted in %s", walk->stages[last].name);
         if (h->facts.committed)
                 return go_forward(&w, committing_stage(walk));

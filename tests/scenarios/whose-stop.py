@@ -6,10 +6,12 @@
 """Somebody else is at the VM's second monitor during a handoff. A guest that he has stopped stays stopped, a migration
 that he has begun is his, and whatever he says never makes two QEMUs run one guest, or none."""
 
+import socket
 import sys
+import threading
 import time
 
-from faults import GRACE_SECONDS
+from faults import FLOW_SECONDS, GRACE_SECONDS
 from lab import VM, end, event_usec, expect, expect_equal, test, wait_until
 
 QEMU = "11.1.3"
@@ -34,7 +36,7 @@ def stopped_by_operator(vm, load, stage):
         expect_equal(spy.command("query-status")["status"], "paused", "run state a while after it")
         spy.command("cont")
         wait_until(lambda: spy.command("query-status")["running"])
-    load.check()
+    load.check(FLOW_SECONDS)
     return result
 
 
@@ -54,26 +56,61 @@ def at_the_stop(vm, load, command):
     expect(result.record["outcome"] in ("updated", "still_on_source"), f"{result.record['outcome']}: {result.why()}")
     expect(not result.record.get("lost"), "connections lost")
     expect(wait_until(lambda: vm.run_state() == "running", GRACE_SECONDS), f"run state {vm.run_state()}")
-    load.check()
+    load.check(FLOW_SECONDS)
     return f"{command} {said}: {result.record['outcome']}"
 
 
-def others_migration(vm, load, uri, wanted):
-    """A migration that somebody has begun after the checks."""
-    with vm.spy() as spy:
+class Sink:
+    """Where somebody else migrates to: reads nothing until it is told to, and then everything."""
+
+    def __init__(self, path):
+        self.path, self.listener = path, socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen(1)
+        self.connection = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+        self.listener.close()
+        self.path.unlink()
+
+    def accept(self):
+        self.connection, _ = self.listener.accept()
+
+    def drain(self):
+        while self.connection.recv(1 << 20):
+            pass
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+
+
+def others_migration(vm, load, completes):
+    """A migration that somebody has begun after the checks, and that is under way or over when cprd begins its own."""
+    with vm.spy() as spy, Sink(vm.directory / "sink") as sink:
         handoff = vm.begin_handoff(QEMU)
         handoff.wait_for("launch")
-        spy.command("migrate", uri=uri)
+        spy.command("migrate", uri=f"unix:{sink.path}")
+        sink.accept()
+        if completes:
+            threading.Thread(target=sink.drain, daemon=True).start()
         result = handoff.end()
         vm.note(result)
         result.still_on_source()
-        expect(wait_until(lambda: states(spy) == wanted), f"{states(spy)} instead of {wanted}")
-        if wanted[1] == "active":
-            spy.command("migrate_cancel")
-            expect(wait_until(lambda: states(spy)[1] == "cancelled", 60), f"{states(spy)[1]}")
-        else:
+        wanted = ("postmigrate", "completed") if completes else ("running", "active")
+        expect(wait_until(lambda: states(spy) == wanted, 60), f"{states(spy)} instead of {wanted}")
+        if completes:
+            time.sleep(0.5)
+            expect_equal(states(spy), wanted, "a while after it")
             spy.command("cont")
-    load.check()
+        else:
+            sink.close()
+            expect(wait_until(lambda: states(spy) == ("running", "failed"), 60), f"{states(spy)} in the end")
+    load.check(FLOW_SECONDS)
     return result.record["reason"]
 
 
@@ -83,10 +120,10 @@ with VM(QEMU, spy=True) as vm, vm.traffic("echo", "counter") as load:
             t.measured(stopped_by_operator(vm, load, stage).record["reason"])
 
     with test("somebody's migration is not cancelled") as t:
-        t.measured(others_migration(vm, load, "exec:sleep 10; cat > /dev/null", ("running", "active")))
+        t.measured(others_migration(vm, load, completes=False))
 
     with test("after somebody's migration the source is not continued") as t:
-        t.measured(others_migration(vm, load, "exec:cat > /dev/null", ("postmigrate", "completed")))
+        t.measured(others_migration(vm, load, completes=True))
 
     for number in range(TRIES):
         for command in ("cont", "stop"):
@@ -96,7 +133,7 @@ with VM(QEMU, spy=True) as vm, vm.traffic("echo", "counter") as load:
     with test("the next handoff") as t:
         result = vm.handoff(QEMU)
         result.updated()
-        load.check()
+        load.check(FLOW_SECONDS)
         t.measured(f"pause {result.record['pause'] / 1000:.0f} ms")
     with test("no byte lost, doubled or out of order"):
         load.finish()

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "handoff/cmdline.h"
 #include "handoff/memfile.h"
 #include "handoff/options.h"
 #include "handoff/optstr.h"
+#include "handoff/translate.h"
 #include "test.h"
 
 #include <fcntl.h>

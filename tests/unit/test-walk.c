@@ -38,10 +38,10 @@ static int act(struct handoff *h, int stage)
         EXPECT(h->step.deadline > now_usec());
         if (stage == COMMIT && !h->facts.committed && !(world.fails & 1U << stage)) {
                 h->facts.committed = true;
-                facts_note(h, "committed", NULL);
+                handoff_note(h, "committed", NULL);
                 if (world.refuses_commit) {
                         h->facts.committed = false;
-                        facts_note(h, "committed", NULL);
+                        handoff_note(h, "committed", NULL);
                         return -EREMOTEIO;
                 }
         }

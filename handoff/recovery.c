@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/recovery.h"
+
+#include "handoff/listeners.h"
+
+void recovery_begin(struct handoff *h)
+{
+        json_object *before = h->facts.connections_before;
+
+        h->recovering = true;
+        h->source.is_dead = h->source.process.pidfd < 0;
+        h->destination.is_dead = h->destination.process.pidfd < 0;
+        listeners_recover(h);
+        if (json_object_is_type(before, json_type_array))
+                h->before = (struct connections){json_object_get(before), json_object_array_length(before)};
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/trace.h"
+
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+/* When it binds its main channel all of its devices have been made, and the state comes next: there the
+ * tracing of its system calls ends, long before the pause begins. */
+static int on_syscall(struct destination *d)
+{
+        struct tracee_call call;
+        int r = tracee_get_call(&d->tracee, &call);
+
+        if (r < 0)
+                return r;
+        channels_note(&d->channels, &d->tracee, &call);
+        d->withhold.active = !d->channels.main_bound;
+        return withhold_note(&d->withhold, &d->tracee, FD_DEVICE, &call);
+}
+
+int trace_on_stop(struct handoff *h, struct failure *f)
+{
+        struct destination *d = &h->destination;
+        int r = 0;
+
+        if (WSTOPSIG(d->tracee.status) == (SIGTRAP | 0x80))
+                r = on_syscall(d);
+        if (r < 0)
+                return failure_set(f, r, "cannot withhold an ioctl of the destination: %s", strerror(-r));
+        r = tracee_resume(&d->tracee, trace_is_built(h) ? PTRACE_CONT : PTRACE_SYSCALL,
+                          tracee_stop_signal(&d->tracee));
+        return r == -ESRCH ? 0 : r; /* killed this moment: its pidfd tells */
+}
+
+bool trace_is_built(const struct handoff *h)
+{
+        return !h->destination.withhold.active && !h->destination.withhold.skipping;
+}
+
+int trace_stop(struct handoff *h, struct failure *f)
+{
+        struct failure why = {};
+        int r = tracee_stop(&h->destination.tracee, h->step.deadline, &why);
+
+        if (r == -ESRCH)
+                return handoff_obituary(h, f);
+        return r < 0 ? failure_pass(f, &why) : 0;
+}
