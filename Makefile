@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The packages, the tests and the demo. To build and install cprd without packages use Meson, see README.md. All of it
-# needs root, for the packages that it installs and for the lab, and gets it by sudo.
+# Packages, tests and the demo. To build and install cprd without packages, use Meson; see README.md. Everything here
+# needs root, to install packages and to run the lab, and uses sudo to get it.
 root := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CPRD_LAB_CACHE,CPRD_LAB_MIRROR,CPRD_LAB_SECURITY_MIRROR)
 
 .PHONY: demo check check-matrix check-kernel check-dkms check-packages bench deb clean
 
-# A QEMU replaced twice under a guest with open connections, to look at.
+# Shows two live updates of a guest with open connections.
 demo:
 	@$(root) tests/demo
 
@@ -13,15 +13,15 @@ demo:
 check:
 	@$(root) tests/check
 
-# Everything killed at every stage of a handoff.
+# Kills everything that can be killed, at every stage of a handoff.
 check-matrix:
 	@$(root) tests/check --part check-matrix
 
-# The kernel change on all kernels, and against its own mistakes.
+# Tests the kernel change on all kernels, and the tests themselves with deliberate mistakes in it.
 check-kernel:
 	@$(root) tests/kernel/check-kernel
 
-# The DKMS package in Debian roots of its own: built, installed, its modules booted with Debian's kernels, removed.
+# Installs the DKMS package in fresh Debian roots, boots Debian's kernels with its modules, and removes it.
 check-dkms:
 	@$(root) kernel/dkms/test trixie
 	@$(root) kernel/dkms/test bookworm
@@ -29,11 +29,11 @@ check-dkms:
 bench:
 	@$(root) tests/check --part bench
 
-# The Debian packages, for Debian 12 and 13, into build/deb/bookworm and build/deb/trixie.
+# Builds the packages for Debian 12 and 13, in build/deb/bookworm and build/deb/trixie.
 deb:
 	@$(root) debian/build-packages
 
-# These packages: built twice, looked through by lintian, installed and purged in fresh roots.
+# Tests these packages: built twice, checked by lintian, installed, upgraded, removed and purged.
 check-packages:
 	@$(root) tests/install/packages
 

@@ -11,9 +11,10 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define AT_ONCE 16 /* calls; how many handoffs cprd does at a time is its own affair */
+#define AT_ONCE 16 /* calls; how many handoffs run at a time is up to cprd */
 
-/* One VM's handoff: a child that calls cprd, since libcprd waits, and tells its end over a pipe. */
+/* The handoff of one VM: a child process calls cprd, because libcprd's calls block, and reports the end over
+ * a pipe. */
 struct task {
         const char *name; /* borrowed */
         pid_t child;
@@ -35,7 +36,7 @@ static void on_signal(int number)
         interrupted = 1;
 }
 
-/* ---- what is asked before ---- */
+/* ---- what is asked first ---- */
 
 static bool answer_is_yes(void)
 {
@@ -54,17 +55,17 @@ bool batch_confirm(const struct options *o, json_object *vms)
                 if (!vm_runs_already(vm, o->qemu))
                         continue;
                 n++;
-                fprintf(stderr, "%s runs this QEMU already: %s\n", json_str(vm, "name") ?: "?",
+                fprintf(stderr, "%s already runs this QEMU: %s\n", json_str(vm, "name") ?: "?",
                         o->qemu ?: json_str(vm, "binary") ?: "?");
         }
         if (n == 0 || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
                 return true;
-        fprintf(stderr, "Hand %s off all the same? [y/N] ", n == 1 ? "it" : "them");
+        fprintf(stderr, "Hand %s off anyway? [y/N] ", n == 1 ? "it" : "them");
         return answer_is_yes();
 }
 
-/* The VMs that are meant: an array of Vm, the caller's to put. Those named are taken even if cprd does not
- * know them, so that the handoff says so. */
+/* The VMs that are meant: an array of Vm, which the caller must put. Names that cprd does not know are
+ * included, so that the handoff reports them. */
 static int choose(const struct options *o, json_object **ret)
 {
         _cleanup_json_ json_object *reply = NULL, *chosen = json_object_new_array();
@@ -139,7 +140,7 @@ static int begin_one(struct batch *b)
         return 0;
 }
 
-/* As many as there is room for. Where the system gives no more the rest waits for those that run. */
+/* As many as there is room for. If the system runs out of something, the rest waits for those that run. */
 static void begin_some(struct batch *b)
 {
         while (b->begun < b->n && b->begun - b->ended < AT_ONCE && !interrupted) {
@@ -172,7 +173,7 @@ static void print_end(const char *name, json_object *end, int status)
                         printf("%s\n",
                                client_error_text(json_str(end, "error"), parameters, what, sizeof(what)));
                 else
-                        printf("its end is not known%s%s\n", id ? "; see cprctl history --id " : "",
+                        printf("its outcome is not known%s%s\n", id ? "; see cprctl history --id " : "",
                                id ?: "");
                 return;
         }
@@ -210,7 +211,7 @@ static void end_one(struct batch *b, struct task *t)
         fflush(stdout);
 }
 
-/* Waits until a child has something to say, which is its end. */
+/* Waits until a child reports, which it does once, at its end. */
 static void wait_for_ends(struct batch *b)
 {
         struct pollfd pollers[AT_ONCE];
@@ -232,15 +233,17 @@ static void wait_for_ends(struct batch *b)
 
 static void print_sum(const struct batch *b)
 {
-        static const char *const words[] = {"updated", "refused", "still on the source",
-                                            "in need of an operator"};
+        static const char *const words[] = {NULL, "refused", "still on the source", "in need of an operator"};
         const char *comma = ": ";
 
         printf("%zu VM%s", b->n, b->n == 1 ? "" : "s");
         for (size_t i = 0; i < ELEMENTSOF(words); i++) {
                 if (b->counts[i] == 0)
                         continue;
-                printf("%s%zu %s", comma, b->counts[i], words[i]);
+                printf("%s%zu %s", comma, b->counts[i],
+                       words[i]
+                               ?: b->options->rehearse ? "rehearsed"
+                                                       : "updated");
                 comma = ", ";
         }
         if (b->begun < b->n)
@@ -275,10 +278,10 @@ int batch_handoff(const struct options *o)
                 return r;
         b.n = json_object_array_length(vms);
         if (b.n == 0) {
-                fprintf(stderr, "cprctl: no VM %s\n", o->outdated ? "is outdated" : "runs");
+                fprintf(stderr, "cprctl: no VM is %s\n", o->outdated ? "outdated" : "running");
                 return 0;
         }
-        if (!o->json && !o->yes && !batch_confirm(o, vms))
+        if (!o->json && !o->yes && !o->rehearse && !batch_confirm(o, vms))
                 return EXIT_REFUSED;
         b.tasks = calloc(b.n, sizeof(*b.tasks));
         if (!b.tasks)

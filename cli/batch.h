@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Handoffs of several VMs at once, some at a time, with a line for each that has ended and a sum. */
+/* Hands off several VMs, some of them at the same time: a line for each as it ends, and a summary. */
 
 #include "cli/client.h"
 
-/* Of the VMs named, of all that run, or of those that are outdated. Returns the worst of their exit statuses.
- */
+/* The VMs named, all running ones, or the outdated ones. Returns the worst of their exit statuses. */
 int batch_handoff(const struct options *o);
 
-/* Says which of the VMs (an array of Vm) run already what they would be given; on a terminal asks whether to
- * go on. */
+/* Says which of @vms (an array of Vm) already run the QEMU they would get; on a terminal, asks whether to
+ * continue. */
 bool batch_confirm(const struct options *o, json_object *vms);

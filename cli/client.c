@@ -9,7 +9,7 @@ int client_connect(const struct options *o, struct cprd **ret)
         int r = cprd_connect(o->socket, ret);
 
         if (r == -ENOENT || r == -ECONNREFUSED)
-                fprintf(stderr, "cprctl: cprd does not run. Start it: systemctl start cprd\n");
+                fprintf(stderr, "cprctl: cprd is not running. Start it: systemctl start cprd\n");
         else if (r == -EACCES || r == -EPERM)
                 fprintf(stderr, "cprctl: only root and members of the group cprd may talk to cprd. "
                                 "Use sudo, or: usermod -a -G cprd USER\n");
@@ -18,12 +18,12 @@ int client_connect(const struct options *o, struct cprd **ret)
         return r;
 }
 
-/* What each error of io.cprd.varlink says to a person. The first field named is put into the text. */
+/* What each error of io.cprd.varlink means to a person. The field named is put into the text. */
 static const struct {
         const char *error, *text, *field, *remedy;
 } errors[] = {
         {"io.cprd.NoSuchVm", "no VM is registered as %s", "name", "see cprctl list, cprctl register"},
-        {"io.cprd.VmExists", "a running VM is registered as %s already", "name", "unregister it first"},
+        {"io.cprd.VmExists", "a running VM is already registered as %s", "name", "unregister it first"},
         {"io.cprd.Busy", "a handoff or a check of %s is in flight", "name", "try again when it has ended"},
         {"io.cprd.NotCancellable",
          "there is nothing to cancel: no handoff of %s is in flight, or it is past its commit", "name", NULL},
@@ -32,8 +32,8 @@ static const struct {
          NULL},
         {"io.cprd.NotUsable", "%s", "what", NULL},
         {"io.cprd.Failed", "cprd failed: %s", "what", "see journalctl -u cprd"},
-        {"org.varlink.service.InvalidParameter", "cprd does not take this value of %s", "parameter", NULL},
-        {"org.varlink.service.MethodNotFound", "this cprd is older: it has no %s", "method", "upgrade it"},
+        {"org.varlink.service.InvalidParameter", "cprd does not accept this value of %s", "parameter", NULL},
+        {"org.varlink.service.MethodNotFound", "this cprd is too old: it has no %s", "method", "upgrade it"},
 };
 
 const char *client_error_text(const char *error, json_object *parameters, char *text, size_t size)
@@ -77,7 +77,7 @@ void client_error(const struct options *o, const char *error, json_object *param
         client_print_json(message);
 }
 
-/* What a caller's @each is given. */
+/* What on_each() needs to call a caller's @each. */
 struct listener {
         const struct options *options;
         cprd_reply_t each;
@@ -128,7 +128,7 @@ int client_call(const struct options *o, const char *method, json_object *parame
         r = client_converse(o, c, name, parameters, NULL, NULL, &reply, &error);
         cprd_free(c);
         if (r < 0)
-                fprintf(stderr, "cprctl: cprd has not answered: %s\n", strerror(-r));
+                fprintf(stderr, "cprctl: no answer from cprd: %s\n", strerror(-r));
         if (r > 0)
                 client_error(o, error, reply);
         if (r != 0)

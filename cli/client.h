@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* cprctl's side of the API: connecting, calling, and saying what went wrong so that it helps. */
+/* cprctl's side of the API: connecting, calling, and explaining errors in a way that helps. */
 
 #include "lib/cprd.h"
 #include "proto/base.h"
 
-/* What cprctl exits with. */
+/* Exit statuses of cprctl. */
 enum {
-        EXIT_UPDATED = 0, /* or: it was done */
-        EXIT_REFUSED = 1, /* by a check, nothing was touched; or: it could not be done */
+        EXIT_UPDATED = 0, /* or: done */
+        EXIT_REFUSED = 1, /* by a check, nothing was touched; or: it failed */
         EXIT_STILL_ON_SOURCE = 2,
         EXIT_NEEDS_OPERATOR = 3,
         EXIT_USAGE = 64,
@@ -38,13 +38,14 @@ const char *client_error_text(const char *error, json_object *parameters, char *
 /* Says what an error reply means: on stderr for people, and with --json on stdout for programs. */
 void client_error(const struct options *o, const char *error, json_object *parameters);
 
-/* cprd_call(), and everything that arrives made fit for a terminal, unless it is printed as JSON: the one way
- * by which anything of the daemon's comes in. */
+/* cprd_call(), with everything the daemon sends made safe for a terminal, unless it will be printed as JSON.
+ * All replies come in this way. */
 int client_converse(const struct options *o, struct cprd *c, const char *method, json_object *parameters,
                     cprd_reply_t each, void *userdata, json_object **ret, char **ret_error);
 
-/* Calls one method of io.cprd, or another one by its whole name. Takes the reference of @parameters. Returns
- * an exit status: 0, and the reply is the caller's to put; or EXIT_REFUSED, and stderr says why. */
+/* Calls a method of io.cprd, or of another interface by its full name. Takes over the reference to
+ * @parameters. Returns an exit status: 0, and the reply is the caller's to put; or EXIT_REFUSED, and stderr
+ * says why. */
 int client_call(const struct options *o, const char *method, json_object *parameters, json_object **ret);
 
 /* {"name": o->name}, or {} where there is none. */

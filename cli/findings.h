@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the checks found, a line each, and what to do about it. */
+/* Prints what the checks found, one line per finding, with its remedy. */
 
 #include "proto/base.h"
 

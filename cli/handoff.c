@@ -80,7 +80,7 @@ static json_object *request_make(const struct options *o)
         return parameters;
 }
 
-/* cprd went away under the call, but the handoff does not end with it: the record is had by its id. */
+/* cprd went away during the call, but the handoff does not end with it: its record can be asked for by id. */
 static int ask_history(struct watch *w, json_object **ret_record)
 {
         uint64_t until = now_usec() + RECONNECT_USEC;
@@ -104,7 +104,7 @@ static int ask_history(struct watch *w, json_object **ret_record)
                         }
                         if (r > 0 || r == -EBADMSG)
                                 return r > 0 ? -ENOENT : r;
-                        /* It went away once more. */
+                        /* It went away again. */
                         until = now_usec() + RECONNECT_USEC;
                 }
                 usleep(200 * USEC_PER_MSEC);
@@ -116,16 +116,16 @@ static void say_lost(const struct options *o, const char *id, int r)
 {
         if (r == -EINTR && id)
                 fprintf(stderr,
-                        "cprctl: the handoff goes on without cprctl. Its end: cprctl history --id %s; to call it off: "
+                        "cprctl: the handoff continues without cprctl. To see how it ends: cprctl history --id %s; to call it off: "
                         "cprctl cancel %s\n",
                         id, o->name);
         else if (id)
                 fprintf(stderr,
-                        "cprctl: cprd has gone (%s) and the end of the handoff is not known. "
+                        "cprctl: cprd has gone away (%s), and how the handoff ended is not known. "
                         "Ask again: cprctl history --id %s\n",
                         strerror(-r), id);
         else
-                fprintf(stderr, "cprctl: cprd has not answered: %s\n", strerror(-r));
+                fprintf(stderr, "cprctl: no answer from cprd: %s\n", strerror(-r));
 }
 
 /* Calls Handoff and waits for the end of it, also if cprd is restarted meanwhile. */
@@ -199,12 +199,12 @@ static int run_one(const struct options *o)
         return status;
 }
 
-/* Whether it would only be given what it has; if so asks. */
+/* False if the VM already runs that QEMU and the operator, asked, does not want it. */
 static bool is_wanted(const struct options *o)
 {
         _cleanup_json_ json_object *reply = NULL, *vms = json_object_new_array();
 
-        if (o->json || o->yes || client_call(o, "Describe", client_name(o), &reply) != 0)
+        if (o->json || o->yes || o->rehearse || client_call(o, "Describe", client_name(o), &reply) != 0)
                 return true;
         json_object_array_add(vms, json_object_get(json_obj(reply, "vm")));
         return batch_confirm(o, vms);

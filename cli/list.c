@@ -16,7 +16,7 @@ static const char *number_text(json_object *o, const char *key, char text[static
         return text;
 }
 
-/* What Probe says of each binary that a handoff may go to; NULL: nothing. */
+/* What Probe says about the binaries on the allow-list; NULL: nothing. */
 static json_object *probe_binaries(const struct options *o)
 {
         _cleanup_json_ json_object *reply = NULL;
@@ -36,7 +36,7 @@ static const char *version_of(json_object *binaries, const char *path)
         return NULL;
 }
 
-/* What runs is known from the last check or handoff, or because it is the file that is there now. */
+/* Known from the last check or handoff, or because the running file is still the one at the path. */
 static const char *running_version(json_object *vm, enum outdated outdated, const char *now)
 {
         return json_str(vm, "version") ?: outdated == OUTDATED_NO ? now : NULL;

@@ -50,12 +50,11 @@ static const struct verb {
         int name;
         const char *arguments, *help;
 } verbs[] = {
-        {"status", verb_status, NAME_NONE, "", "this host at a glance; so does cprctl alone"},
+        {"status", verb_status, NAME_NONE, "", "this host at a glance; the default"},
         {"probe", verb_probe, NAME_BINARIES, "[QEMU...]", "what this host's kernel and QEMUs can do"},
-        {"register", verb_register, NAME_MUST, "NAME --pid PID --qmp PATH", "make a running QEMU known"},
-        {"unregister", verb_unregister, NAME_MUST, "NAME", "forget a VM; its QEMU runs on"},
-        {"list", verb_list, NAME_NONE, "[--outdated]",
-         "all VMs, the QEMU that each runs and the one at its path"},
+        {"register", verb_register, NAME_MUST, "NAME --pid PID --qmp PATH", "tell cprd about a running QEMU"},
+        {"unregister", verb_unregister, NAME_MUST, "NAME", "forget a VM; its QEMU keeps running"},
+        {"list", verb_list, NAME_NONE, "[--outdated]", "all VMs, what each runs and what its path has now"},
         {"show", verb_show, NAME_MUST, "NAME", "one VM"},
         {"check", verb_check, NAME_MUST, "NAME [--qemu PATH]",
          "would a handoff work? The guest notices nothing"},
@@ -63,14 +62,14 @@ static const struct verb {
          "replace the QEMU under one VM or several"},
         {"cancel", verb_cancel, NAME_MUST, "NAME", "roll a handoff back, before its commit"},
         {"history", verb_history, NAME_MAY, "[NAME | --id ID] [--since WHEN]",
-         "past handoffs, newest first; or all about one"},
+         "past handoffs, newest first; or details of one"},
 };
 
 static void help(void)
 {
         printf("Usage: cprctl [VERB [NAME...] [OPTION...]]\n\n"
-               "Replaces the QEMU under a running VM by another one on this host, and keeps its AF_VSOCK\n"
-               "connections. Talks to the service cprd.\n\n");
+               "Replaces the QEMU under a running VM with another one on this host, and keeps its AF_VSOCK\n"
+               "connections. Talks to the cprd service.\n\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
                 char left[64];
 
@@ -79,21 +78,21 @@ static void help(void)
         }
         printf("\n"
                "      --pid PID             of the QEMU process\n"
-               "      --qmp PATH            its QMP socket (-qmp unix:PATH,server=on,wait=off); nobody else may be\n"
-               "                            connected to it during a check or a handoff\n"
-               "      --qemu PATH           QEMU to hand off to (default: the path the running one was started from)\n"
-               "      --rehearse            do all but the pause: build the new QEMU, compare it, and end it again\n"
+               "      --qmp PATH            its QMP socket (-qmp unix:PATH,server=on,wait=off); nothing else may\n"
+               "                            be connected to it during a check or a handoff\n"
+               "      --qemu PATH           QEMU to hand off to (default: the one now at the path of the running one)\n"
+               "      --rehearse            everything but the pause: start the new QEMU, compare it, end it again\n"
                "      --max-pause DURATION  roll back if the guest is paused for longer, for example 500ms (default 2s)\n"
-               "      --all                 hand off all VMs that run\n"
-               "      --outdated            those VMs alone that do not run the QEMU that their path leads to now\n"
-               "  -y, --yes                 do not ask\n"
-               "      --id ID               of a handoff\n"
-               "      --since WHEN          2h, 3d, today, yesterday, 10:30, 2026-11-24, \"2026-11-24 10:30\"\n"
+               "      --all                 hand off all running VMs\n"
+               "      --outdated            only VMs that do not run the QEMU now at their path\n"
+               "  -y, --yes                 do not ask questions\n"
+               "      --id ID               the handoff with this id\n"
+               "      --since WHEN          only later ones: 2h, 3d, today, yesterday, 10:30, 2026-11-24, \"2026-11-24 10:30\"\n"
                "      --json                for programs: one JSON object per line\n"
                "      --socket PATH         of cprd, instead of " CPRD_ADDRESS "\n"
                "  -h, --help\n"
                "      --version\n\n"
-               "Exit status: 0 updated, or done; 1 refused by the check, nothing was touched, or an error;\n"
+               "Exit status: 0 updated, or done; 1 refused by the check, with nothing touched, or an error;\n"
                "2 still on the source; 3 needs an operator; 64 wrong usage.\n");
 }
 

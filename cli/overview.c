@@ -8,7 +8,7 @@
 #define FAILURES_SINCE (7 * 86400 * (int64_t)USEC_PER_SEC)
 #define MODULE_VERSION "/sys/module/vhost_vsock/version"
 
-/* What the daemon says, each part the caller's to put. */
+/* The daemon's replies, all owned. */
 struct overview {
         json_object *info, *probe, *list, *history;
 };
@@ -54,7 +54,7 @@ static void print_kernel(json_object *kernel)
                 printf("           %s\n", problem);
 }
 
-/* The version of the module that is loaded, which the distributions' own does not have. */
+/* Only our module has a version; the distributions' does not. */
 static void print_versions(json_object *info)
 {
         char module[64] = "";
@@ -110,7 +110,7 @@ static void print_vms(json_object *vms)
         }
 }
 
-/* The newest that did not come to be updated. */
+/* The newest ones that ended without an update. */
 static json_object *failures(json_object *records)
 {
         json_object *found = json_object_new_array();

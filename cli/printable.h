@@ -2,21 +2,21 @@
 #pragma once
 
 /*
- * What may be shown on a terminal. A reply holds text that comes from QEMU, and a QEMU may have been taken
- * over by its guest: an escape sequence in it could rewrite what stands on an operator's screen, or make the
- * terminal type. client.c puts everything that arrives from the daemon through here before anybody else sees
+ * What may be shown on a terminal. Replies contain text from QEMU, and a QEMU may be under its guest's
+ * control: an escape sequence could rewrite what is on an operator's screen, or make the terminal type
+ * commands. client.c passes everything it receives from the daemon through here before any other code sees
  * it.
  */
 
 #include "proto/base.h"
 
-/* Replaces by '?' each character that is not to reach a terminal: control characters, those that change the
- * direction of writing, and what is no UTF-8. In place; returns @text. */
+/* Replaces with '?' each character that must not reach a terminal: control characters, those that change the
+ * writing direction, and bytes that are not UTF-8. In place; returns @text. */
 char *make_printable(char *text);
 
-/* A copy of a reply, its names and strings made printable; the caller's to put. NULL for NULL. */
+/* A copy of a reply with all names and strings made printable; the caller must put it. NULL for NULL. */
 json_object *printable_copy(json_object *o);
 
-/* The reply as one line of JSON that means the same and in which the same characters are escaped; the
- * caller's to free. NULL: no memory. */
+/* The reply as one line of JSON, with those characters escaped, so that it still means the same; the caller
+ * frees it. NULL: out of memory. */
 char *printable_json(json_object *o);

@@ -4,7 +4,7 @@
 #include <sys/ioctl.h>
 
 #define GAP       2  /* spaces between columns */
-#define LEAST_CUT 12 /* characters that a column which is cut keeps */
+#define LEAST_CUT 12 /* characters a shortened column keeps at least */
 
 /* Widths of the columns; 0: left out. */
 struct layout {
@@ -79,7 +79,7 @@ static bool may_shrink(const struct column *c)
         return c->kind == CUT_START || c->kind == CUT_END;
 }
 
-/* Takes from the widest column that may shrink, one character a time, so that they end up alike. */
+/* Takes one character at a time from the widest column that may shrink, so that they end up alike. */
 static void shrink(const struct table *t, struct layout *l, size_t width)
 {
         while (line_width(t, l) > width) {
@@ -131,7 +131,7 @@ static void lay_out(const struct table *t, size_t width, struct layout *l)
         }
 }
 
-/* One cell, cut if it is too long, and padded unless it is the line's last. */
+/* One cell, shortened if it is too long, padded unless it is the last one of its line. */
 static void print_cell(const struct column *c, const char *text, size_t width, bool last, FILE *out)
 {
         size_t n = text_width(text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What cprctl can be told to do. Each takes the options and returns an exit status. */
+/* The commands of cprctl. Each takes the options and returns an exit status. */
 
 #include "cli/client.h"
 
@@ -24,9 +24,9 @@ int handoff_run(const struct options *o, bool quiet, json_object **ret_end);
 /* 0, 2, 3 or 1 by the Record's outcome. */
 int outcome_status(json_object *record);
 
-/* The tables, for whom they are a part of more: @vms an array of Vm, @binaries the one of Probe's reply
- * (NULL: not known), @records an array of Record. @width as for table_print(). */
+/* The tables, for callers that show more than one thing: @vms an array of Vm, @binaries the one of Probe's
+ * reply (NULL: not known), @records an array of Record. @width as for table_print(). */
 void list_print(json_object *vms, json_object *binaries, FILE *out, size_t width);
 void history_print(json_object *records, FILE *out, size_t width);
-/* Takes away the records of a reply of History that are older; @since in µs of CLOCK_REALTIME. */
+/* Removes records older than @since from a reply of History; @since in µs of CLOCK_REALTIME. */
 void history_keep_since(json_object *reply, int64_t since);

@@ -12,7 +12,7 @@ static bool same_file(const char *a, const char *b)
                first.st_ino == second.st_ino;
 }
 
-/* Of the process itself, for root. */
+/* At the process itself, as only root may. */
 static enum outdated look(json_object *vm)
 {
         const char *binary = json_str(vm, "binary");
@@ -46,7 +46,7 @@ bool vm_runs_already(json_object *vm, const char *qemu)
         return vm_outdated(vm) == OUTDATED_NO && (!qemu || (binary && same_file(qemu, binary)));
 }
 
-/* An answer that leaves out what nobody knows would pass for a whole one. */
+/* A list that silently left out what nobody knows would pass for a complete one. */
 static void say_unknown(json_object *vms)
 {
         size_t n = 0;
@@ -58,7 +58,7 @@ static void say_unknown(json_object *vms)
         }
         if (n)
                 fprintf(stderr,
-                        "cprctl: it is not known which QEMU %zu of the VMs run%s. A check finds out: cprctl check NAME\n",
+                        "cprctl: it is not known which QEMU %zu of the VMs run%s. A check will tell: cprctl check NAME\n",
                         n, n == 1 ? "s" : "");
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Points in time as people say them. */
+/* Points in time, as people write them. */
 
 #include "proto/base.h"
 
 /*
- * "90min", "2h", "3d", "1w" (so long ago), "today", "yesterday" (when it began), "10:30" (today),
+ * "90min", "2h", "3d", "1w" (that long ago), "today", "yesterday" (their beginning), "10:30" (today),
  * "2026-11-24", "2026-11-24 10:30", in local time, as µs of CLOCK_REALTIME. @now likewise. EINVAL: none of
  * these.
  */
