@@ -7,8 +7,10 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-static int send_request(int fd)
+static int send_request(int fd, unsigned states)
 {
+        const uint32_t wanted = (states & CONNECTIONS_ESTABLISHED ? 1U << TCP_ESTABLISHED : 0) |
+                                (states & CONNECTIONS_CLOSING ? 1U << TCP_CLOSING : 0);
         struct {
                 struct nlmsghdr header;
                 struct vsock_diag_req request;
@@ -19,7 +21,7 @@ static int send_request(int fd)
                                 .nlmsg_type = SOCK_DIAG_BY_FAMILY,
                                 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
                         },
-                .request = {.sdiag_family = AF_VSOCK, .vdiag_states = 1U << TCP_ESTABLISHED},
+                .request = {.sdiag_family = AF_VSOCK, .vdiag_states = wanted},
         };
 
         return send(fd, &m, sizeof(m), 0) < 0 ? -errno : 0;
@@ -60,7 +62,7 @@ static int compare(const void *a, const void *b)
                       json_object_get_string(*(json_object *const *)b));
 }
 
-int connections_list(uint32_t cid, struct connections *ret)
+int connections_list(uint32_t cid, unsigned states, struct connections *ret)
 {
         _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
         struct timeval limit = {.tv_sec = 2};
@@ -71,7 +73,7 @@ int connections_list(uint32_t cid, struct connections *ret)
                 r = -errno;
         else {
                 setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-                r = send_request(fd);
+                r = send_request(fd, states);
         }
         while (r == 0) {
                 char buffer[32768] __attribute__((aligned(8)));
@@ -99,7 +101,7 @@ int64_t connections_count(int64_t cid)
         struct connections c = {};
         int64_t n;
 
-        if (cid < 0 || cid > UINT32_MAX || connections_list((uint32_t)cid, &c) < 0)
+        if (cid < 0 || cid > UINT32_MAX || connections_list((uint32_t)cid, CONNECTIONS_ESTABLISHED, &c) < 0)
                 return -1;
         n = (int64_t)c.n;
         connections_done(&c);

@@ -13,9 +13,13 @@ struct connections {
         size_t n;
 };
 
-/* Lists the ESTABLISHED sockets of this host whose peer has CID @cid. ENOTSUP: the kernel has no vsock_diag.
+enum { CONNECTIONS_ESTABLISHED = 1, CONNECTIONS_CLOSING = 2 };
+
+/* Lists the sockets of this host whose peer has CID @cid, in these states. One that its program has closed is
+ * CLOSING until the guest has answered, which it does not while it is paused; one that was reset is not
+ * listed. ENOTSUP: the kernel has no vsock_diag.
  */
-int connections_list(uint32_t cid, struct connections *ret);
+int connections_list(uint32_t cid, unsigned states, struct connections *ret);
 void connections_done(struct connections *c);
 
 /* How many there are with CID @cid; -1: the kernel does not say, or it is no CID. */

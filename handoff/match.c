@@ -3,6 +3,7 @@
 
 #include "handoff/fault.h"
 #include "handoff/heap.h"
+#include "handoff/placement.h"
 #include "handoff/wait.h"
 
 #include <stdarg.h>
@@ -146,5 +147,7 @@ int match_twin(struct handoff *h, struct failure *f)
 {
         int r = match_compare(h, f);
 
+        if (r >= 0)
+                r = placement_carry_over(h, f);
         return r < 0 ? r : heap_lock(h, f);
 }

@@ -62,7 +62,7 @@ static int reclaim(struct handoff *h, struct failure *f)
 static int list_connections(struct handoff *h, struct failure *f)
 {
         connections_done(&h->before);
-        if (connections_list((uint32_t)h->facts.source.cid, &h->before) < 0) {
+        if (connections_list((uint32_t)h->facts.source.cid, CONNECTIONS_ESTABLISHED, &h->before) < 0) {
                 log_warning("this kernel does not list AF_VSOCK connections (CONFIG_VSOCKETS_DIAG)");
                 return 0;
         }
@@ -211,10 +211,11 @@ int ownership_verify(struct handoff *h, struct failure *f)
 
         if (r < 0)
                 return r;
-        if (h->before.n && connections_list((uint32_t)h->facts.source.cid, &now) >= 0)
+        if (h->before.n && connections_list((uint32_t)h->facts.source.cid,
+                                            CONNECTIONS_ESTABLISHED | CONNECTIONS_CLOSING, &now) >= 0)
                 lost = connections_lost(&h->before, &now);
         connections_done(&now);
-        /* A host program may close one at any moment; all of them at once is a reset. */
+        /* A reset loses all of them at once. */
         if (lost && lost == h->before.n)
                 return failure_set(f, ECONNRESET, "all %zu vsock connections went with the move", lost);
         return 0;

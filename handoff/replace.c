@@ -73,7 +73,8 @@ static void await_losses(struct handoff *h)
         while (!lost && now_usec() < until) {
                 struct connections now = {};
 
-                if (h->before.established && connections_list((uint32_t)h->facts.source.cid, &now) >= 0)
+                if (h->before.established &&
+                    connections_list((uint32_t)h->facts.source.cid, CONNECTIONS_ESTABLISHED, &now) >= 0)
                         lost = connections_lost(&h->before, &now) == h->before.n;
                 connections_done(&now);
                 if (!lost)

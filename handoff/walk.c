@@ -121,7 +121,7 @@ static json_object *finish(struct walker *w, const char *outcome)
 
         handoff_hurry(h, false);
         if (h->facts.source.cid)
-                connections_list((uint32_t)h->facts.source.cid, &h->after);
+                connections_list((uint32_t)h->facts.source.cid, CONNECTIONS_ESTABLISHED, &h->after);
         return record_make(h, outcome, w->times);
 }
 
@@ -217,7 +217,7 @@ static void journal_findings(struct handoff *h)
         for (size_t i = 0; h->findings.list && i < json_object_array_length(h->findings.list); i++)
                 journal_append(h->journal, "finding",
                                json_object_get(json_object_array_get_idx(h->findings.list, i)));
-        connections_list((uint32_t)h->facts.source.cid, &h->before);
+        connections_list((uint32_t)h->facts.source.cid, CONNECTIONS_ESTABLISHED, &h->before);
 }
 
 /* Asked to end here, having changed nothing: what was done so far is taken back. */
