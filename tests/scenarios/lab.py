@@ -292,7 +292,9 @@ class Handoff:
             progress = json.loads(line).get("progress") or {}
             if (progress.get("stage"), progress.get("event")) == (stage, event):
                 return
-        raise AssertionError(f"the handoff ended without {stage}: {self.seen[-1:]}")
+        last = json.loads(self.seen[-1]) if self.seen else {}
+        why = (last.get("record") or {}).get("reason") or last.get("error") or "no reason given"
+        raise AssertionError(f"the handoff ended without {stage}: {why}")
 
     def end(self):
         result = Result(self.process)
