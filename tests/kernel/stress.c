@@ -15,7 +15,7 @@
 #define CLIENTS     7 /* if not told otherwise */
 #define CLIENTS_MAX 32
 #define LISTENERS   2
-#define HOLD_USEC   400 /* that a machine mostly keeps the device at most, if not told otherwise */
+#define DWELL_USEC  400 /* that a machine mostly keeps the device at most, if not told otherwise */
 #define GUEST_OPEN  8   /* connections the guest has under way */
 
 /* No hand-over for that long: */
@@ -332,7 +332,7 @@ int stress_main(int argc, char **argv)
         c.stress = mmap(NULL, sizeof(*c.stress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (c.stress == MAP_FAILED)
                 FAIL("mmap: %s", strerror(errno));
-        c.stress->hold = HOLD_USEC;
+        c.stress->hold = DWELL_USEC;
         optind = 0;
         while ((o = getopt_long(argc + 1, argv - 1, "", options, NULL)) != -1) {
                 if (o == 's')

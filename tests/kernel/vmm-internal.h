@@ -129,3 +129,14 @@ void vmm_ring_notify(struct vmm *vmm, int ring);
 /* Takes and answers what lies in the RX ring; sends what connections have to send. vmm-guest.c */
 int vmm_guest_receive(struct vmm *vmm);
 void vmm_guest_transmit(struct vmm *vmm);
+void vmm_close_eventfds(struct vmm *vmm);
+/* vmm-connection.c */
+struct connection *connection_find(struct guest *guest, uint32_t host_port, uint32_t guest_port);
+struct connection *connection_add(struct guest *guest, uint16_t type, uint32_t host_port,
+                                  uint32_t guest_port);
+void connection_remove(struct guest *guest, struct connection *c);
+bool connection_is_seqpacket(const struct connection *c);
+uint64_t connection_rx_seed(const struct connection *c);
+uint64_t connection_tx_seed(const struct connection *c);
+void connection_doom(struct connection *c);
+bool connection_is_done(const struct connection *c);

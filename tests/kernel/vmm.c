@@ -11,7 +11,6 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "vmm-internal.h"
@@ -175,7 +174,7 @@ int vmm_new(const struct vmm_config *config, int device_fd, struct vmm **ret_vmm
         return 0;
 }
 
-static void close_eventfds(struct vmm *vmm)
+void vmm_close_eventfds(struct vmm *vmm)
 {
         for (int ring = 0; ring < VMM_RINGS; ring++) {
                 vmm->kick_fd[ring] = close_fd(vmm->kick_fd[ring]);
@@ -188,7 +187,7 @@ void vmm_free(struct vmm *vmm)
 {
         if (!vmm)
                 return;
-        close_eventfds(vmm);
+        vmm_close_eventfds(vmm);
         close_fd(vmm->device_fd);
         close_fd(vmm->memory_fd);
         munmap(vmm->memory, sizeof(struct guest_memory));
@@ -278,7 +277,7 @@ static int configure_ring(struct vmm *vmm, unsigned ring)
 
 static int open_eventfds(struct vmm *vmm)
 {
-        close_eventfds(vmm);
+        vmm_close_eventfds(vmm);
         vmm->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (vmm->error_fd < 0)
                 return -errno;
@@ -358,96 +357,6 @@ int vmm_give(struct vmm *vmm)
 
         r = vmm_stop(vmm);
         return r < 0 ? r : vmm_release(vmm);
-}
-
-/* ---- handing over ---- */
-
-int vmm_send(struct vmm *vmm, int socket_fd)
-{
-        const int fds[2] = {vmm->device_fd, vmm->memory_fd};
-        char byte = 'v';
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(fds))];
-        } control = {};
-        struct iovec iov = {&byte, 1};
-        struct msghdr message = {
-                .msg_iov = &iov,
-                .msg_iovlen = 1,
-                .msg_control = &control,
-                .msg_controllen = sizeof(control),
-        };
-
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof(fds));
-        memcpy(CMSG_DATA(&control.header), fds, sizeof(fds));
-        return sendmsg(socket_fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-/* Both fds are the caller's. */
-static int receive_fds(int socket_fd, int *ret_device, int *ret_memory)
-{
-        int fds[2];
-        char byte;
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(fds))];
-        } control = {};
-        struct iovec iov = {&byte, 1};
-        struct msghdr message = {
-                .msg_iov = &iov,
-                .msg_iovlen = 1,
-                .msg_control = &control,
-                .msg_controllen = sizeof(control),
-        };
-        ssize_t n;
-
-        do
-                n = recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC);
-        while (n < 0 && errno == EINTR);
-        if (n < 0)
-                return -errno;
-        if (n == 0)
-                return -EPIPE;
-        if (message.msg_controllen == 0 || control.header.cmsg_level != SOL_SOCKET ||
-            control.header.cmsg_type != SCM_RIGHTS || control.header.cmsg_len != CMSG_LEN(sizeof(fds)))
-                return -EBADMSG;
-        memcpy(fds, CMSG_DATA(&control.header), sizeof(fds));
-        *ret_device = fds[0];
-        *ret_memory = fds[1];
-        return 0;
-}
-
-int vmm_receive(int socket_fd, struct vmm **ret_vmm)
-{
-        int device, memory, r;
-
-        r = receive_fds(socket_fd, &device, &memory);
-        return r < 0 ? r : vmm_adopt(device, memory, ret_vmm);
-}
-
-void vmm_park(struct vmm *vmm)
-{
-        close_eventfds(vmm);
-        vmm->device_fd = close_fd(vmm->device_fd);
-}
-
-int vmm_receive_parked(int socket_fd, struct vmm *vmm)
-{
-        _cleanup_close_ int device = -EBADF, memory = -EBADF;
-        struct stat mine, theirs;
-        int r;
-
-        r = receive_fds(socket_fd, &device, &memory);
-        if (r < 0)
-                return r;
-        if (fstat(vmm->memory_fd, &mine) < 0 || fstat(memory, &theirs) < 0)
-                return -errno;
-        if (mine.st_dev != theirs.st_dev || mine.st_ino != theirs.st_ino)
-                return -EBADMSG;
-        vmm->device_fd = TAKE_FD(device);
-        return 0;
 }
 
 /* ---- running the guest ---- */

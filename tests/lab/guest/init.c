@@ -9,11 +9,9 @@
  *   source       1236        2236   sends blocks (below) until the peer goes away
  *   counter      5000        6000   of the host: a little-endian 64-bit number every 20 ms: 0, 1, 2, ...
  *
- * The types have ports of their own, because AF_VSOCK's table of bound ports does not tell them apart: a
- * second listener of another type gets EADDRINUSE. For the same reason a host can listen on its port 5000
- * with one type only; the seqpacket counter tries 6000 and 5000 in turn, so that either will do. A counter
- * whose connection was lost is not connected again, lest that go unnoticed; one that the host closed begins
- * anew.
+ * The types have ports of their own, because AF_VSOCK's table of bound ports does not tell them apart. For the
+ * same reason a host listens on its port 5000 with one type only; the seqpacket counter tries 6000 and 5000. A
+ * counter whose connection was lost is not connected again, lest that go unnoticed.
  *
  * The source sends blocks of 4096 bytes, each one message on a seqpacket socket, all numbers little-endian:
  *
@@ -27,7 +25,6 @@
  *   0   u64  bytes received
  *   8   u32  CRC-32 of them
  *   12  u32  zero
- *
  * Console lines of this program begin with "GUEST ": "GUEST READY" once all ports are open, then one line for
  * each connection that begins, ends ("closed", by the peer) or breaks ("lost", with the error).
  */
