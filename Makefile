@@ -3,7 +3,7 @@
 # needs root, to install packages and to run the lab, and uses sudo to get it.
 root := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CPRD_LAB_CACHE,CPRD_LAB_MIRROR,CPRD_LAB_SECURITY_MIRROR)
 
-.PHONY: demo check check-matrix check-kernel check-dkms check-packages bench deb clean
+.PHONY: demo check check-matrix check-kernel check-dkms check-packages bench deb fuzz fuzz-coverage clean
 
 # Shows two live updates of a guest with open connections.
 demo:
@@ -25,6 +25,15 @@ check-kernel:
 check-dkms:
 	@$(root) kernel/dkms/test trixie
 	@$(root) kernel/dkms/test bookworm
+
+# Every parser, and the engine, against inputs that are made up: so many seconds each (docs/hardening.md).
+FUZZ_SECONDS = 60
+fuzz:
+	@tests/fuzz/run --seconds $(FUZZ_SECONDS)
+
+# How much of each parser the inputs in the tree, and those found so far, reach.
+fuzz-coverage:
+	@tests/fuzz/run --coverage
 
 bench:
 	@$(root) tests/check --part bench
