@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A source's command line. A line feed stands for the NUL between words, so that inputs can be read. */
 #include "fuzz.h"
-#include "handoff/cmdline.h"
+#include "handoff/translate.h"
 #include "handoff/optstr.h"
 
 static int socket_path(void *userdata, int fd, char **ret)
