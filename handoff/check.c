@@ -5,6 +5,7 @@
 #include "common/kernel.h"
 #include "handoff/binary.h"
 #include "handoff/confinement.h"
+#include "handoff/cut.h"
 #include "handoff/listeners.h"
 #include "handoff/migration.h"
 #include "handoff/unit.h"
@@ -324,6 +325,7 @@ static const struct check {
         {"seccomp", check_seccomp},
         {"landlock", check_landlock},
         {"capabilities", check_capabilities},
+        {"cut", check_cut},
         {"hot-plug", check_hot_plug},
         {"cpu-model", check_cpu},
         {"destination-binary", check_binary_file},

@@ -115,6 +115,11 @@ def others_migration(vm, load, completes):
 
 
 with VM(QEMU, spy=True) as vm, vm.traffic("echo", "counter") as load:
+    with test("check names a client whose connection a handoff cuts") as t, vm.spy():
+        finding, = [f for f in vm.check(QEMU).last["findings"] if f["id"] == "cut"]
+        expect_equal(finding["severity"], "warning", "severity")
+        t.measured(finding["what"])
+
     for stage in ("launch", "build", "match"):
         with test(f"stop in {stage}: the guest stays stopped") as t:
             t.measured(stopped_by_operator(vm, load, stage).record["reason"])
