@@ -5,12 +5,12 @@
  * What every other file needs: the rule for errors and the rule for cleanup.
  *
  * Errors. A function that can fail returns an int `r`: 0 or more is success, less is a negative errno. It is
- * passed up unchanged. Where a person will read about it, the function also takes a `struct failure *`, and
- * the place that knows best what went wrong (the lowest one) fills it with failure_set(), which returns the
- * errno so that reporting and returning are one statement. Nobody above overwrites a failure that is already
- * set.
+ * passed up unchanged. If a person will read about it, the function also takes a `struct failure *`. The
+ * place that knows best what went wrong, usually the lowest one, fills it with failure_set(), which returns the
+ * errno, so that reporting and returning are one statement. Callers do not overwrite a failure that is set
+ * already.
  *
- * Cleanup. Whatever is acquired is held by a variable with a _cleanup_ attribute, and handed on by TAKE_FD()
+ * Cleanup. Whatever is acquired is held by a variable with a _cleanup_ attribute, and handed on with TAKE_FD()
  * or TAKE_PTR(). Closed fds are -EBADF. Outputs are named ret_… and are written on success only.
  */
 
