@@ -34,6 +34,10 @@ static json_object *read_network(const char *text)
                 bool below = strncmp(line, " \\ ", 3) == 0;
                 char *name = below ? line + 3 : line, what[384];
 
+                if (strncmp(line, "hub ", 4) == 0) /* one may be left without ports */
+                        snprintf(above, sizeof(above), "%.120s", line);
+                if (strncmp(line, "hub ", 4) == 0)
+                        continue;
                 name[strcspn(name, ":")] = '\0';
                 snprintf(what, sizeof(what), "%.100s %.100s, connected to %s", type ?: "", model ?: "",
                          below ? above : "what is named below");

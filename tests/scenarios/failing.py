@@ -5,13 +5,23 @@
 # part of: check
 # seconds: 30
 """A destination that cannot load the source's state: QEMU 10.0.13 gives each virtqueue 1024 entries, 11.1.3 does not
-take them. The source goes on as if nothing had happened, and its device was never taken from it."""
+take them. It is found before the guest is touched. Not looked for, it fails in the load: the source goes on as if
+nothing had happened, and its device was never taken from it."""
 
 from lab import VM, end, expect, expect_equal, milliseconds, pause_of, test
 
 with VM("10.0.13", spy=True) as vm, vm.traffic("echo", "echo:seqpacket", "counter") as traffic:
-    with test("10.0.13 to 11.1.3 stays on the source") as t:
+    with test("10.0.13 to 11.1.3 is refused, and the guest runs all the time") as t, vm.spy() as spy:
         record = vm.handoff("11.1.3").still_on_source()
+        traffic.check()
+        expect_equal(record["stage"], "match", "stage that failed")
+        expect("queue 0 of vsock0" in record["reason"] and "1024" in record["reason"], record["reason"])
+        expect_equal(spy.command("query-status")["status"], "running", "run state")
+        expect("STOP" not in [e["event"] for e in spy.events], f"the guest was stopped: {spy.events}")
+        t.measured(record["reason"])
+
+    with test("10.0.13 to 11.1.3 stays on the source") as t:
+        record = vm.handoff("11.1.3", "--fault", "no-match").still_on_source()
         traffic.check()
         expect_equal(record["stage"], "load", "stage that failed")
         stages = [s["stage"] for s in record["stages"]]
