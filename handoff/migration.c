@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "handoff/destination.h"
 #include "handoff/runstate.h"
+#include "handoff/settings.h"
 #include "handoff/source.h"
 #include "handoff/takeover.h"
 #include "handoff/wait.h"
@@ -85,23 +86,6 @@ static json_object *migrate_arguments(const struct handoff *h)
         return o;
 }
 
-static int set_mode(struct handoff *h, const char *mode, struct failure *f)
-{
-        return wait_qmp(h, h->source.qmp, "migrate-set-parameters", qmp_arguments("mode", mode, NULL), NULL,
-                        f);
-}
-
-/* With its return path open a migration has completed for the source when it has for the destination, which
- * says over it that it has loaded everything. */
-static int set_capabilities(struct handoff *h, struct failure *f)
-{
-        json_object *capabilities =
-                json_tokener_parse("{\"capabilities\":[{\"capability\":\"events\",\"state\":true},"
-                                   "{\"capability\":\"return-path\",\"state\":true}]}");
-
-        return wait_qmp(h, h->source.qmp, "migrate-set-capabilities", capabilities, NULL, f);
-}
-
 /* Somebody else's migration is neither cancelled nor followed by `cont`, so it must be known whose it is. */
 static int require_no_migration(struct handoff *h, struct failure *f)
 {
@@ -147,9 +131,7 @@ int migration_begin(struct handoff *h, struct failure *f)
         if (r >= 0)
                 r = require_running(h, f);
         if (r >= 0)
-                r = set_capabilities(h, f);
-        if (r >= 0)
-                r = set_mode(h, "cpr-transfer", f);
+                r = settings_prepare(h, f);
         return r < 0 ? r : migrate(h, f);
 }
 
@@ -292,5 +274,5 @@ int migration_cancel(struct handoff *h, struct failure *f)
 {
         int r = migration_continue(h, f);
 
-        return r < 0 ? r : set_mode(h, "normal", f);
+        return r < 0 ? r : settings_restore(h, f);
 }
