@@ -10,6 +10,7 @@
 #include "handoff/listeners.h"
 #include "handoff/memfile.h"
 #include "handoff/translate.h"
+#include "handoff/twin.h"
 #include "handoff/wait.h"
 #include "proto/handoff.h"
 
@@ -274,10 +275,12 @@ static int plan_destination(struct handoff *h, struct failure *f)
                 .maps_file = maps_file,
                 .userdata = h,
         };
+        int r;
 
         h->facts.destination.binary = text_copy(h->order.binary ?: started_as(h));
         plan.binary = h->facts.destination.binary;
-        return cmdline_make(&h->source.cmdline, &plan, &d->cmdline, &d->cmdline_facts, &h->findings);
+        r = cmdline_make(&h->source.cmdline, &plan, &d->cmdline, &d->cmdline_facts, &h->findings);
+        return r < 0 ? r : twin_adapt(h, f);
 }
 
 int source_identify(struct handoff *h, struct failure *f)

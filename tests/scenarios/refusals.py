@@ -173,8 +173,8 @@ with VM("10.0.2", "--no-wait", vsock=False, spy=True) as vm:
 
 with VM("10.0.2", "--no-wait", "--machine", "pc", spy=True) as vm:
     with vm.spy() as spy:
-        spy.command("device_add", driver="virtio-rng-pci", id="plugged")
-    refusal("a device that was hot-plugged", vm, None, "hot-plug", "plugged")
+        spy.command("device_add", driver="virtio-keyboard-pci", id="plugged")
+    refusal("a device that was hot-plugged, of a kind that cannot be brought over", vm, None, "hot-plug", "plugged")
 
 
 

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Brings the destination's command line to what the source is now: it was started by one of its own, and has
+ * lost and gained since. What it has lost is left out, what it has gained is put on it, every PCI device is
+ * pinned to the address that it has. That is how managers start the destination of any migration, too.
+ * Whether it was right is proven by match.h; what cannot be brought over is left as it is, and found there.
+ * docs/twin.md.
+ */
+
+#include "handoff/handoff.h"
+
+/* Changes h->destination.cmdline, and says so in h->findings. */
+int twin_adapt(struct handoff *h, struct failure *f);
+
+/* ---- for twin-….c ---- */
+
+enum {
+        TWIN_QTREE,
+        TWIN_NETWORK,
+        TWIN_CHARDEVS,
+        TWIN_OBJECTS,
+        TWIN_PERIPHERAL,
+        TWIN_BLOCK,
+        TWIN_NODES,
+        TWIN_GRAPH,
+        N_TWIN_QUESTIONS,
+};
+
+struct twin {
+        struct handoff *h;
+        struct qmp_question live[N_TWIN_QUESTIONS]; /* the source's answers */
+        json_object *devices;                       /* owned: of qtree.h */
+        json_object *blockdevs;                     /* owned: of the command line, by node name */
+        struct cmdline out;                         /* owned: being made */
+        bool blockdevs_kept;                        /* as they are on the command line */
+        size_t n_drives;                            /* made here */
+};
+
+void twin_add(struct twin *t, const char *option, const char *value);
+/* A finding of the id "twin": what was done, and what for. */
+void twin_say(struct twin *t, const char *what, ...) _printf_(2, 3);
+/* The same as a warning. */
+void twin_warn(struct twin *t, const char *remedy, const char *what, ...) _printf_(3, 4);
+
+/* Each takes an option of the command line, and adds what shall be there instead. */
+void twin_take_device(struct twin *t, const char *value);
+void twin_take_drive(struct twin *t, const char *value);
+
+/* Finds the nodes of -blockdev on the command line @c. */
+void twin_read_blockdevs(struct twin *t, const struct cmdline *c);
+/* Adds -blockdev for all nodes with a name that the source has, in the place of those on the command line;
+ * the same as there if nothing has changed. */
+void twin_add_blockdevs(struct twin *t, const struct cmdline *c);
+/* What a device's drive= has to be: *ret (the caller's), NULL: nothing, its drive is empty. False: as it is.
+ */
+bool twin_drive_of(struct twin *t, const char *id, const char *drive, char **ret);
+
+/* Adds -object and -device for what was plugged in. */
+int twin_add_gained(struct twin *t, struct failure *f);
