@@ -216,15 +216,15 @@ char *optstr_with(const char *s, const char *key, const char *value)
 
 char *optstr_with_first(const char *s, const char *implied, const char *value)
 {
-        _cleanup_free_ char *rest = NULL;
+        _cleanup_free_ char *rest = optstr_without(s, implied);
+        const char *tail = rest;
         struct builder b = {};
-        const char *tail = s;
 
-        if (first_has_no_key(s))
-                tail = next_element(element_end(s)) ?: "";
+        /* An empty one has gone already. */
+        if (first_has_no_key(s) && element_end(s) > s)
+                tail = next_element(element_end(rest)) ?: "";
         builder_open(&b);
-        rest = optstr_without(tail, implied);
         builder_set(&b, implied, value);
-        builder_add(&b, rest, strlen(rest));
+        builder_add(&b, tail, strlen(tail));
         return builder_close(&b);
 }

@@ -170,6 +170,8 @@ static void a_comma_at_the_end_is_nothing(void)
                "-machine type=pc-q35-10.0 -chardev file,id=s,path=/log,append=on -chardev "
                "file,path=/log,,,append=on");
         expect("q -M q35,usb=off,", "-machine type=pc-q35-10.0,usb=off");
+        expect("q -M q35,type", "-machine type=pc-q35-10.0");
+        expect("q -M ,usb=off", "-machine type=pc-q35-10.0,usb=off");
 }
 
 static void json_options(void)
