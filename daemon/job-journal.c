@@ -55,6 +55,13 @@ static void add_time(struct job *j, const char *stage, int64_t elapsed)
         json_object_array_add(j->stages, o);
 }
 
+/* An older cprd-handoff, which an upgrade has left running, does not say. */
+static bool is_past_cancelling(json_object *progress)
+{
+        return json_object_object_get_ex(progress, "cancellable", NULL) &&
+               !json_flag(progress, "cancellable");
+}
+
 static void take_progress(struct job *j, json_object *progress)
 {
         const char *stage = json_str(progress, "stage");
@@ -66,7 +73,7 @@ static void take_progress(struct job *j, json_object *progress)
         if (elapsed >= 0 && !undo)
                 add_time(j, stage, elapsed);
         snprintf(j->stage, sizeof(j->stage), "%s", stage);
-        if (!undo && !json_flag(progress, "cancellable"))
+        if (!undo && is_past_cancelling(progress))
                 j->committing = true;
         job_notify_progress(j, progress);
 }

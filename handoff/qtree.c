@@ -113,14 +113,11 @@ static int take_line(struct reader *r, char *line)
 
 int qtree_parse(const char *text, json_object **ret)
 {
-        _cleanup_free_ char *copy = strdup(text);
-        struct reader *r = calloc(1, sizeof(*r));
-        _cleanup_free_ struct reader *owned = r;
+        _cleanup_free_ char *copy = text_copy(text);
+        _cleanup_free_ struct reader *r = mem_new(1, sizeof(*r));
         char *rest = NULL;
         int result = 0;
 
-        if (!copy || !r)
-                return -ENOMEM;
         r->devices = json_object_new_object();
         for (char *line = strtok_r(copy, "\r\n", &rest); line && result >= 0;
              line = strtok_r(NULL, "\r\n", &rest))

@@ -85,7 +85,8 @@ void fake_finish(struct fake_helper *w, const char *outcome, int destination)
 static void progress(struct fake_helper *w, const char *stage)
 {
         report(w, "progress",
-               json_text("{'stage': '%s', 'undo': false, 'event': 'begin', 'since': 1}", stage));
+               json_text("{'stage': '%s', 'undo': false, 'cancellable': %s, 'event': 'begin', 'since': 1}",
+                         stage, STREQ(stage, "commit") ? "false" : "true"));
 }
 
 static void give_device(struct fake_helper *w, const char *path)
