@@ -88,10 +88,19 @@ static char *unescaped(const char *s, const char *end)
         return copy;
 }
 
+/* The '=' behind the key of the element [s, end); NULL: it has none. A key has no comma in it, escaped or
+ * not. */
+static const char *key_end(const char *s, const char *end)
+{
+        const char *equals = s + strcspn(s, "=,");
+
+        return equals < end && *equals == '=' ? equals : NULL;
+}
+
 /* Whether the element [s, end) sets @key; then *ret_value is where the value begins, NULL for a flag. */
 static bool sets_key(const char *s, const char *end, const char *key, const char **ret_value)
 {
-        const char *equals = memchr(s, '=', (size_t)(end - s));
+        const char *equals = key_end(s, end);
         size_t n = (size_t)((equals ?: end) - s);
 
         *ret_value = equals ? equals + 1 : NULL;
@@ -102,7 +111,7 @@ static bool sets_key(const char *s, const char *end, const char *key, const char
 
 static bool first_has_no_key(const char *s)
 {
-        return *s && !memchr(s, '=', (size_t)(element_end(s) - s));
+        return *s && !key_end(s, element_end(s));
 }
 
 char *optstr_get(const char *s, const char *key)
@@ -147,6 +156,7 @@ struct builder {
         char *text;
         size_t size;
         FILE *f;
+        bool begun;
 };
 
 /* The stream keeps the addresses of both members, so a builder is not to be moved. */
@@ -155,12 +165,14 @@ static void builder_open(struct builder *b)
         b->f = mem_check(open_memstream(&b->text, &b->size));
 }
 
+/* An empty first element stays what it is: without it the next would be the first. */
 static void builder_add(struct builder *b, const char *s, size_t n)
 {
-        if (n == 0)
+        if (n == 0 && b->begun)
                 return;
-        if (ftell(b->f) > 0)
+        if (b->begun)
                 fputc(',', b->f);
+        b->begun = true;
         fwrite(s, 1, n, b->f);
 }
 
@@ -209,7 +221,8 @@ char *optstr_with(const char *s, const char *key, const char *value)
                 return json_set(s, key, value);
         rest = optstr_without(s, key);
         builder_open(&b);
-        builder_add(&b, rest, strlen(rest));
+        if (*rest)
+                builder_add(&b, rest, strlen(rest));
         builder_set(&b, key, value);
         return builder_close(&b);
 }
@@ -220,8 +233,7 @@ char *optstr_with_first(const char *s, const char *implied, const char *value)
         const char *tail = rest;
         struct builder b = {};
 
-        /* An empty one has gone already. */
-        if (first_has_no_key(s) && element_end(s) > s)
+        if (first_has_no_key(s))
                 tail = next_element(element_end(rest)) ?: "";
         builder_open(&b);
         builder_set(&b, implied, value);
