@@ -45,6 +45,8 @@ static int read_thread(const struct process *p, struct thread *t)
             syscall(SYS_sched_getattr, t->tid, &t->schedule, sizeof(t->schedule), 0) < 0)
                 return -errno;
         t->io_priority = (int)syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, t->tid);
+        if (t->io_priority < 0 && errno == ENOSYS)
+                t->io_priority = 0; /* a kernel without block devices has none */
         return t->io_priority < 0 ? -errno : 0;
 }
 

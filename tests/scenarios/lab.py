@@ -336,7 +336,7 @@ class Qmp:
             self.events.append(message)
         return message
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         request = {"execute": name, "arguments": {k.replace("_", "-"): v for k, v in arguments.items()}}
         self.socket.sendall(json.dumps(request).encode() + b"\n")
         while True:
