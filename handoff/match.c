@@ -4,6 +4,7 @@
 #include "handoff/fault.h"
 #include "handoff/heap.h"
 #include "handoff/placement.h"
+#include "handoff/takeover.h"
 #include "handoff/wait.h"
 
 #include <stdarg.h>
@@ -149,5 +150,7 @@ int match_twin(struct handoff *h, struct failure *f)
 
         if (r >= 0)
                 r = placement_carry_over(h, f);
+        if (r >= 0)
+                r = takeover_prepare(h, f);
         return r < 0 ? r : heap_lock(h, f);
 }

@@ -40,8 +40,9 @@ struct destination {
         struct shield shield;
         struct obituary obituary;
         struct qmp_question takeover[TAKEOVER_QUESTIONS];
-        bool owns;    /* the kernel said so after its claim */
-        bool is_dead; /* it has exited */
+        bool has_disks; /* block nodes, to be activated */
+        bool owns;      /* the kernel said so after its claim */
+        bool is_dead;   /* it has exited */
 };
 
 /* The destination's numbers of the fds that it inherits. */

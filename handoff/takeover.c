@@ -17,17 +17,36 @@ void takeover_done(struct handoff *h)
                 qmp_question_done(&d->takeover[i]);
 }
 
+/* The first question also takes the page faults of its code, which would be part of the pause. */
+int takeover_prepare(struct handoff *h, struct failure *f)
+{
+        _cleanup_json_ json_object *nodes = NULL;
+        json_object *flat = json_object_new_object();
+        int r = wait_qmp(h, h->destination.qmp, "query-status", NULL, NULL, f);
+
+        json_add_bool(flat, "flat", true);
+        if (r >= 0)
+                r = wait_qmp(h, h->destination.qmp, "query-named-block-nodes", TAKE_PTR(flat), &nodes, f);
+        json_object_put(flat);
+        h->destination.has_disks =
+                json_object_is_type(nodes, json_type_array) && json_object_array_length(nodes) > 0;
+        return r;
+}
+
 void takeover_ask(struct handoff *h)
 {
         struct destination *d = &h->destination;
-        json_object *active = json_object_new_object();
 
         takeover_done(h);
-        json_add_bool(active, "active", true);
         d->takeover[STATUS] = (struct qmp_question){.command = "query-status"};
-        d->takeover[ACTIVATION] =
-                (struct qmp_question){.command = "blockdev-set-active", .arguments = active};
-        qmp_ask(d->qmp, d->takeover, TAKEOVER_QUESTIONS);
+        if (d->has_disks) {
+                json_object *active = json_object_new_object();
+
+                json_add_bool(active, "active", true);
+                d->takeover[ACTIVATION] =
+                        (struct qmp_question){.command = "blockdev-set-active", .arguments = active};
+        }
+        qmp_ask(d->qmp, d->takeover, d->has_disks ? TAKEOVER_QUESTIONS : 1);
         qmp_answers(d->qmp, NULL);
 }
 

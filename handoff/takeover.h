@@ -13,6 +13,8 @@
 
 #include "handoff/handoff.h"
 
+/* Finds out beforehand what will have to be asked. */
+int takeover_prepare(struct handoff *h, struct failure *f);
 /* Asks. */
 void takeover_ask(struct handoff *h);
 /* Waits for the answers. ECANCELED: the guest does not run, and not by our doing. */
