@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: check
+# part of: check-matrix
 # seconds: 150
 """Whatever cprd asks a source, it survives: every command of handoff/commands.c, asked of every QEMU with every kind
 of device. The table is read out of the source file, so that none is forgotten."""

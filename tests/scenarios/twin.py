@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: check
-# seconds: 200
+# part of: check-matrix
+# seconds: 240
 """What a VM has become since its start: a destination that is not its twin is found before the guest is touched. Each
 control shows what is lost without the comparison."""
 
@@ -99,24 +99,30 @@ CHANGES = [
 ]
 
 
-DISK = "-d /machine/peripheral/disk0/virtio-backend"
+def qemu_io(vm, qmp, command):
+    """On the first disk, as its guest would do it. QEMU answers on its stdout."""
+    log = vm.directory / "log"
+    before = len(log.read_text(errors="replace"))
+    hmp(qmp, f'qemu-io -d /machine/peripheral/disk0/virtio-backend "{command}"')
+    return log.read_text(errors="replace")[before:]
 
 
-def write_pattern(qmp):
-    expect("wrote 4096" in (text := hmp(qmp, f'qemu-io {DISK} "write -P 0x5a 4096 4096"')), text)
+def write_pattern(vm, qmp):
+    text = qemu_io(vm, qmp, "write -P 0x5a 4096 4096")
+    expect("wrote 4096" in text, f"it did not write: {text!r}")
 
 
-def expect_pattern(qmp, present):
-    text = hmp(qmp, f'qemu-io {DISK} "read -P 0x5a 4096 4096"')
-    expect("read 4096" in text, text)
+def expect_pattern(vm, qmp, present):
+    text = qemu_io(vm, qmp, "read -P 0x5a 4096 4096")
+    expect("read 4096" in text, f"it did not read: {text!r}")
     expect_equal("verification failed" not in text, present, "what was written before is there")
 
 
-def snapshot(qmp):
+def snapshot(vm, qmp):
     OVERLAY.unlink(missing_ok=True)
     qmp.command("blockdev-snapshot-sync", node_name="d0", snapshot_file=str(OVERLAY), snapshot_node_name="s0",
                 format="qcow2")
-    write_pattern(qmp)
+    write_pattern(vm, qmp)
 
 
 def pivot(qmp):
@@ -142,7 +148,7 @@ def change_cd(qmp, name):
     qmp.command("blockdev-change-medium", id="cd0", filename=str(DIRECTORY / name), format="raw", read_only_mode="read-only")
 
 
-CAPABILITIES = ["pause-before-switchover", "multifd", "postcopy-ram"]
+CAPABILITIES = ["pause-before-switchover", "multifd", "auto-converge"]
 
 
 def capabilities(qmp):
@@ -185,7 +191,7 @@ with VM("10.0.2", *devices(), spy=True) as vm, vm.traffic("echo", "counter") as 
 with VM("10.0.2", *devices(), spy=True) as vm, vm.traffic("echo", "counter") as traffic:
     with test("what the source has become, the destination is") as t:
         with vm.spy() as spy:
-            snapshot(spy)
+            snapshot(vm, spy)
             pivot(spy)
             change_cd(spy, image("two.iso").name)
             plug_all(spy)
@@ -194,8 +200,8 @@ with VM("10.0.2", *devices(), spy=True) as vm, vm.traffic("echo", "counter") as 
         traffic.check()
         with vm.spy() as spy:
             expect_equal((peripherals(spy), media(spy)), before, "devices and media")
-            expect_pattern(spy, True)
-            write_pattern(spy)
+            expect_pattern(vm, spy, True)
+            write_pattern(vm, spy)
         t.measured(", ".join(f["what"] for f in record["findings"] if f["id"] == "twin"))
 
     with test("and so is the next one, from which everything is taken away again") as t:
@@ -212,19 +218,19 @@ with VM("10.0.2", *devices(), spy=True) as vm, vm.traffic("echo", "counter") as 
         traffic.check()
         with vm.spy() as spy:
             expect_equal((peripherals(spy), media(spy)), before, "devices and media")
-            expect_pattern(spy, True)
+            expect_pattern(vm, spy, True)
         traffic.finish()
         expect_equal(vm.resets(), [], "resets in the guest's log")
         t.measured(", ".join(f["what"] for f in record["findings"] if f["id"] == "twin"))
 
 with VM("10.0.2", *devices(), spy=True) as vm, test("the control: without the comparison the guest's writes are lost") as t:
     with vm.spy() as spy:
-        snapshot(spy)
+        snapshot(vm, spy)
         change_cd(spy, image("two.iso").name)
         before = media(spy)
     vm.handoff("11.1.3", "--fault", "no-match").updated()
     with vm.spy() as spy:
-        expect_pattern(spy, False)
+        expect_pattern(vm, spy, False)
         after = media(spy)
     expect_equal((after["disk0"], after["cd0"]), (str(DIRECTORY / "disk.raw"), str(DIRECTORY / "one.iso")), "media")
     t.measured(f"{before['disk0']} -> {after['disk0']}, {before['cd0']} -> {after['cd0']}")
