@@ -26,7 +26,7 @@ LOAD = ("echo", "counter", "source")
 HANG_SECONDS = 4
 GRACE_SECONDS = 5
 # Of one that goes on after its fault, through all the stages that are left. Generous: the lab has one CPU.
-FORWARD_SECONDS = 90
+FORWARD_SECONDS = 40
 # The lab's one CPU is the guest's, its load's and all of its clients': the pause is measured elsewhere.
 MAX_PAUSE = "20s"
 # For every client to move on, those that give way included.
