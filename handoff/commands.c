@@ -50,7 +50,6 @@ static const struct command commands[] = {
         {"migrate_cancel",             NULL, NULL, "of our own migration only"},
         {"qom-set",                    "property", "discard-data", "what it keeps from being lost is put back afterwards"},
         {"cont",                       NULL, NULL, "after a stop of our own only"},
-        {"quit",                       NULL, NULL, "when the destination has the guest"},
         {"getfd",                      NULL, NULL, "takes an fd, which `closefd` closes"},
         {"closefd",                    NULL, NULL, "closes an fd that `getfd` gave it"},
 };

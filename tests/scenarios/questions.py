@@ -16,7 +16,7 @@ from lab import VM, Qmp, binary, end, expect, test, wait_until
 VERSIONS = ["10.0.2", "10.0.13", "11.1.3"]
 # They change something, and have scenarios of their own.
 DEEDS = {"qmp_capabilities", "migrate-set-capabilities", "migrate-set-parameters", "migrate", "migrate_cancel", "qom-set",
-         "cont", "quit", "getfd", "closefd"}
+         "cont", "getfd", "closefd"}
 
 COMMON = """
   -blockdev null-co,node-name=b0,size=1048576,read-zeroes=on -blockdev null-co,node-name=b1,size=1048576,read-zeroes=on
