@@ -228,6 +228,7 @@ def service(like, *properties, parent=()):
     """A copy of the QEMU of @like that is the main process of a service, or the child of one, registered under its own
     name. Gives a function that tells its pid."""
     qmp = Path("/run/lab/service-qmp")
+    qmp.unlink(missing_ok=True)  # A QEMU that was killed leaves it.
     argv = [word.replace(like.qmp_path, str(qmp)).replace(f"guest-cid={like.cid}", "guest-cid=9000")
             for word in read_process(like.pid, "cmdline").split("\0")[:-1]]
     argv[argv.index("-chardev") + 1] = "null,id=serial0"
@@ -235,11 +236,11 @@ def service(like, *properties, parent=()):
                    check=True)
 
     def qemu():
-        return next(pid for pid in process_ids() if str(qmp) in read_process(pid, "cmdline") and
-                    "qemu" in os.readlink(f"/proc/{pid}/exe"))
+        return next((pid for pid in process_ids() if str(qmp) in read_process(pid, "cmdline") and
+                     "qemu" in os.readlink(f"/proc/{pid}/exe")), None)
 
     try:
-        expect(wait_until(qmp.exists, 30), "the service has no QMP socket")
+        expect(wait_until(lambda: qmp.exists() and qemu(), 60), "the service has no QMP socket")
         expect_equal(cprctl("register", "service", "--pid", qemu(), "--qmp", qmp).status, 0, "register")
         yield qemu
     finally:
