@@ -2,7 +2,6 @@
 #include "handoff/qmp.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -23,6 +22,7 @@ struct qmp {
         json_object *reply; /* to command number `wanted` */
         /* Commands have no ids: they are answered in their order, and QEMU reads byte by byte. */
         uint64_t sent, answered, wanted;
+        const char *prepared;           /* sent but for its closing brace; borrowed */
         struct qmp_question *questions; /* of the batch under way; the caller's */
         size_t n_questions, n_asked, n_replied;
         uint64_t first_asked; /* number of the command that asked the first */
@@ -268,10 +268,12 @@ static int send_command(struct qmp *q, const char *command, json_object *argumen
         const char *text;
         size_t size;
 
+        q->sent++;
+        if (TAKE_PTR(q->prepared))
+                return send_text(q, "}", 1, -EBADF);
         json_add_str(o, "execute", command);
         if (arguments)
                 json_add(o, "arguments", arguments);
-        q->sent++;
         text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
                                                  &size);
         return q->error ? q->error : send_text(q, text, size, pass_fd);
@@ -288,6 +290,28 @@ static bool is_allowed(const struct qmp *q, const char *command, json_object *ar
 }
 
 #define NOT_ALLOWED "cprd does not send this command to a source"
+
+void qmp_prepare(struct qmp *q, const char *command)
+{
+        _cleanup_free_ char *text = text_print("{\"execute\":\"%s\"", command);
+
+        if (!q->error && !q->prepared && is_allowed(q, command, NULL) &&
+            send_text(q, text, strlen(text), -EBADF) == 0)
+                q->prepared = command;
+}
+
+/* What was prepared must not be obeyed if the next command is not it: QEMU refuses a member that it does not
+ * know. */
+static void spoil_prepared(struct qmp *q, const char *next, json_object *arguments)
+{
+        static const char end[] = ",\"cancelled\":1}";
+
+        if (!q->prepared || (STREQ(q->prepared, next) && !arguments))
+                return;
+        q->prepared = NULL;
+        q->sent++;
+        send_text(q, end, strlen(end), -EBADF);
+}
 
 /* As if QEMU had refused it. */
 static int refuse_command(struct qmp *q, json_object *arguments)
@@ -308,6 +332,7 @@ int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pas
         q->wanted = 0;
         if (!is_allowed(q, command, arguments))
                 return refuse_command(q, arguments);
+        spoil_prepared(q, command, arguments);
         q->wanted = q->sent + 1;
         return send_command(q, command, arguments, pass_fd);
 }
@@ -333,14 +358,6 @@ int qmp_reply(struct qmp *q, json_object **ret, struct failure *f)
 
 /* ---- batches ---- */
 
-void qmp_question_done(struct qmp_question *question)
-{
-        json_object_put(question->arguments);
-        json_object_put(question->reply);
-        free(question->error);
-        *question = (struct qmp_question){};
-}
-
 void qmp_ask(struct qmp *q, struct qmp_question *questions, size_t n)
 {
         json_object_put(TAKE_PTR(q->reply));
@@ -348,6 +365,8 @@ void qmp_ask(struct qmp *q, struct qmp_question *questions, size_t n)
         q->questions = questions;
         q->n_questions = n;
         q->n_asked = q->n_replied = 0;
+        if (n)
+                spoil_prepared(q, questions[0].command, questions[0].arguments);
         q->first_asked = q->sent + 1;
 }
 
@@ -422,24 +441,4 @@ uint64_t qmp_event_usec(json_object *event)
 
         return (uint64_t)json_int(timestamp, "seconds", 0) * USEC_PER_SEC +
                (uint64_t)json_int(timestamp, "microseconds", 0);
-}
-
-json_object *qmp_arguments(const char *key, ...)
-{
-        json_object *o = json_object_new_object();
-        va_list ap;
-
-        va_start(ap, key);
-        for (; key; key = va_arg(ap, const char *))
-                json_add_str(o, key, va_arg(ap, const char *));
-        va_end(ap);
-        return o;
-}
-
-char *qmp_version_text(json_object *version)
-{
-        json_object *v = json_obj(version, "qemu");
-
-        return text_print("%d.%d.%d", (int)json_int(v, "major", 0), (int)json_int(v, "minor", 0),
-                          (int)json_int(v, "micro", 0));
 }

@@ -7,7 +7,7 @@
  * fd.
  */
 
-#include "proto/base.h"
+#include "handoff/question.h"
 
 struct qmp;
 
@@ -39,6 +39,10 @@ json_object *qmp_greeting(struct qmp *q);
 /* Sends a command. Takes the reference of @arguments (may be NULL). The replies to those that were sent
  * before are dropped when they come. @pass_fd stays the caller's (-EBADF: none); only `getfd` takes one. */
 int qmp_send(struct qmp *q, const char *command, json_object *arguments, int pass_fd);
+/* Sends @command (a literal, without arguments) but for its closing brace, at which QEMU obeys. QEMU reads
+ * byte by byte, which takes it 11 µs each and far more on a busy host; what is sent ahead is not part of the
+ * pause. If the next command is another one QEMU is made to refuse this one first. */
+void qmp_prepare(struct qmp *q, const char *command);
 /* Only what @allows says is sent from now on; any other command fails as if QEMU had refused it. */
 void qmp_restrict(struct qmp *q, bool (*allows)(const char *command, json_object *arguments));
 /* The reply to the last command. Returns 1 with its `return` in *ret (the caller's); 0: not yet; or a
@@ -49,14 +53,7 @@ int qmp_reply(struct qmp *q, json_object **ret, struct failure *f);
  * A batch: questions that are asked one behind the other, without waiting for each reply, some of them on the
  * way at any time. A new command ends a batch, and its late replies are dropped.
  */
-struct qmp_question {
-        const char *command;    /* borrowed */
-        json_object *arguments; /* owned, until it has been asked; may be NULL */
-        json_object *reply;     /* owned: the `return`, of whatever type; NULL: an error, or none yet */
-        char *error;            /* owned: QEMU's words; NULL: no error, or none yet */
-};
 
-void qmp_question_done(struct qmp_question *question);
 /* Begins with @n questions, which stay the caller's and have to stay where they are until qmp_answers() says
  * that they are answered, or qmp_forget(). */
 void qmp_ask(struct qmp *q, struct qmp_question *questions, size_t n);
@@ -75,9 +72,3 @@ uint64_t qmp_event_count(const struct qmp *q);
 const char *qmp_migration_status(struct qmp *q, uint64_t after);
 /* An event's time: µs since the epoch, of the host's clock, as QEMU stamped it; 0: none. */
 uint64_t qmp_event_usec(json_object *event);
-
-/* The version in the reply of query-version, as text; the caller's to free. */
-char *qmp_version_text(json_object *version);
-
-/* Makes an arguments object of string pairs: qmp_arguments("path", "/machine", "property", "type", NULL). */
-json_object *qmp_arguments(const char *key, ...) __attribute__((sentinel));

@@ -30,6 +30,7 @@ int takeover_prepare(struct handoff *h, struct failure *f)
         json_object_put(flat);
         h->destination.has_disks =
                 json_object_is_type(nodes, json_type_array) && json_object_array_length(nodes) > 0;
+        qmp_prepare(h->destination.qmp, "query-status");
         return r;
 }
 
@@ -72,8 +73,10 @@ int takeover_await(struct handoff *h, struct failure *f)
         }
         if (!STREQ(state, "paused"))
                 return runstate_note(h, state, f);
-        if (!q[ACTIVATION].error)
+        if (!q[ACTIVATION].error) {
+                qmp_prepare(h->destination.qmp, "cont");
                 return 0;
+        }
         failure_set(f, EREMOTEIO, "the destination cannot use the disks: %s", q[ACTIVATION].error);
         return failure_remedy(f, "see who else has locked the image; the source has its disks back");
 }

@@ -203,6 +203,39 @@ static void what_is_not_allowed_is_not_sent(void)
         done_asking(questions, 2);
 }
 
+static void a_prepared_command_needs_one_byte_more(void)
+{
+        _cleanup_(peer_done) struct peer p = connect_peer();
+
+        qmp_prepare(p.qmp, "cont");
+        expect_heard(&p, "{\"execute\":\"cont\"");
+        EXPECT_INT(qmp_send(p.qmp, "cont", NULL, -EBADF), 0);
+        expect_heard(&p, "}");
+        EXPECT_INT(say(&p, "{\"return\": {}}\r\n"), 0);
+        EXPECT_INT(qmp_reply(p.qmp, NULL, NULL), 1);
+}
+
+static void another_command_cancels_a_prepared_one(void)
+{
+        _cleanup_(peer_done) struct peer p = connect_peer();
+        struct qmp_question questions[1];
+
+        qmp_prepare(p.qmp, "cont");
+        EXPECT_INT(qmp_send(p.qmp, "query-status", NULL, -EBADF), 0);
+        expect_heard(&p, "{\"execute\":\"cont\",\"cancelled\":1}{\"execute\":\"query-status\"}");
+        EXPECT_INT(say(&p, "{\"error\": {\"desc\": \"no\"}}\r\n"), 0);
+        EXPECT_INT(qmp_reply(p.qmp, NULL, NULL), 0);
+        EXPECT_INT(say(&p, "{\"return\": {}}\r\n"), 0);
+        EXPECT_INT(qmp_reply(p.qmp, NULL, NULL), 1);
+
+        qmp_prepare(p.qmp, "cont");
+        EXPECT_INT(ask(&p, questions, 1), 0);
+        EXPECT_INT(say(&p, "{\"error\": {\"desc\": \"no\"}}\r\n{\"return\": 3}\r\n"), 0);
+        EXPECT_INT(qmp_answers(p.qmp, NULL), 1);
+        EXPECT_INT(json_object_get_int(questions[0].reply), 3);
+        done_asking(questions, 1);
+}
+
 /* Of any type whatever, without harm. */
 static void replies_of_every_type(void)
 {
@@ -279,6 +312,8 @@ int main(void)
         TEST(a_batch_is_pipelined);
         TEST(a_command_ends_a_batch);
         TEST(what_is_not_allowed_is_not_sent);
+        TEST(a_prepared_command_needs_one_byte_more);
+        TEST(another_command_cancels_a_prepared_one);
         TEST(replies_of_every_type);
         TEST(floods_are_bounded);
         TEST(what_ends_a_connection);
