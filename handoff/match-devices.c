@@ -5,7 +5,8 @@
 /* Properties that differ between twins, or that are compared elsewhere. docs/twin.md has the reasons. */
 static bool is_host_matter(const char *name, const char *a, const char *b)
 {
-        static const char *const names[] = {"MCFG", "busnr", "chardev", "drive", "fd", "iommufd", "vhostfd"};
+        static const char *const names[] = {"MCFG", "busnr",   "chardev",     "drive",
+                                            "fd",   "iommufd", "smb_io_base", "vhostfd"};
         static const char unattached[] = "/machine/unattached/";
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
