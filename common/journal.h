@@ -4,8 +4,8 @@
 /*
  * The journal of one handoff: a file of JSON lines, /run/cprd/handoffs/ID, that names a step before it is
  * begun. cprd writes the first line (the order) and only reads from then on; cprd-handoff writes the others.
- * What has been appended is synced before journal_append() returns, so whoever recovers knows at least as
- * much as was done.
+ * What has been appended is in the file when journal_append() returns, so whoever recovers after the writer's
+ * death knows at least as much as was done. Nothing is synced: a host that crashes takes its VMs with it.
  *
  *   {"order": {"id", "name", "caller", "pid", "startTime", "binary"?, "qmp", "maxPause",
  *             "binaries", "learnt", "deadlines"?, "faults"?, "until": "check"|"retire", "begun"}}
@@ -30,7 +30,7 @@ static inline void journal_freep(struct journal **j)
         *j = journal_free(*j);
 }
 
-/* Appends {kind: value} as one line and syncs. Takes the reference of @value. */
+/* Appends {kind: value} as one line. Takes the reference of @value. */
 int journal_append(struct journal *j, const char *kind, json_object *value);
 
 /* The next line not yet read by this reader; the caller's to put. Returns 1, 0: none yet, EBADMSG: not a

@@ -33,31 +33,73 @@ static void note_stop(struct handoff *h)
         h->source.stopped_early = !h->relay.hung_up;
 }
 
-/* Takes in everything that has happened, without judging it. */
-static int take_news(struct handoff *h, struct failure *f)
+static void watch(struct handoff *h, struct pollfd fds[static N_POLL])
 {
-        struct source *s = &h->source;
         struct destination *d = &h->destination;
+        const struct pollfd all[POLL_RELAY] = {
+                [POLL_SIGNAL] = {.fd = tracee_signal_fd()},
+                [POLL_CPRD] = {.fd = h->link.fd},
+                /* Once dead a pidfd stays readable. */
+                [POLL_SOURCE] = {.fd = h->source.is_dead ? -1 : h->source.process.pidfd},
+                [POLL_DESTINATION] = {.fd = d->is_dead ? -1 : d->process.pidfd},
+                [POLL_SOURCE_QMP] = {.fd = h->source.qmp ? qmp_fd(h->source.qmp) : -1},
+                [POLL_DESTINATION_QMP] = {.fd = d->qmp ? qmp_fd(d->qmp) : -1},
+        };
 
-        while (tracee_poll(&d->tracee) > 0 && d->tracee.stopped) {
+        memcpy(fds, all, sizeof(all));
+        for (size_t i = 0; i < POLL_RELAY; i++)
+                fds[i].events = POLLIN;
+        relay_poll(&h->relay, fds + POLL_RELAY);
+}
+
+/* Which of them have news, by one system call: a guest waits for each of those in the pause. */
+static void look(struct handoff *h, struct pollfd fds[static N_POLL])
+{
+        watch(h, fds);
+        if (poll(fds, N_POLL, 0) >= 0)
+                return;
+        for (size_t i = 0; i < N_POLL; i++)
+                fds[i].revents = fds[i].fd >= 0 ? POLLIN : 0;
+}
+
+/* The signal that tells of a tracee may have been taken by whoever waited for the other one. */
+static int take_stops(struct handoff *h, struct failure *f)
+{
+        struct tracee *t = &h->destination.tracee;
+
+        while (tracee_poll(t) > 0 && t->stopped) {
                 int r = trace_on_stop(h, f);
 
                 if (r < 0)
                         return r;
         }
         freeze_poll(h);
-        relay_move(&h->relay);
-        if (s->qmp) {
+        return 0;
+}
+
+/* Takes in everything that has happened, without judging it. */
+static int take_news(struct handoff *h, struct failure *f)
+{
+        struct source *s = &h->source;
+        struct destination *d = &h->destination;
+        struct pollfd fds[N_POLL];
+        int r = take_stops(h, f);
+
+        if (r < 0)
+                return r;
+        look(h, fds);
+        if (!relay_has_passed(&h->relay))
+                relay_move(&h->relay);
+        if (fds[POLL_SOURCE_QMP].revents)
                 qmp_read(s->qmp);
+        if (s->qmp)
                 note_stop(h);
-        }
-        if (d->qmp)
+        if (fds[POLL_DESTINATION_QMP].revents)
                 qmp_read(d->qmp);
-        if (s->process.pidfd >= 0)
-                s->is_dead = !process_is_alive(&s->process);
-        if (d->process.pidfd >= 0)
-                d->is_dead = !process_is_alive(&d->process);
-        link_read(&h->link);
+        s->is_dead = s->is_dead || fds[POLL_SOURCE].revents;
+        d->is_dead = d->is_dead || fds[POLL_DESTINATION].revents;
+        if (h->link.fd < 0 || fds[POLL_CPRD].revents)
+                link_read(&h->link);
         return 0;
 }
 
@@ -119,25 +161,14 @@ static uint64_t wake_up_time(const struct handoff *h, uint64_t until)
 
 static void sleep_until_news(struct handoff *h, uint64_t until)
 {
-        struct destination *d = &h->destination;
-        struct pollfd fds[N_POLL] = {
-                [POLL_SIGNAL] = {.fd = tracee_signal_fd()},
-                [POLL_CPRD] = {.fd = h->link.fd},
-                /* Once dead a pidfd stays readable. */
-                [POLL_SOURCE] = {.fd = h->source.is_dead ? -1 : h->source.process.pidfd},
-                [POLL_DESTINATION] = {.fd = d->is_dead ? -1 : d->process.pidfd},
-                [POLL_SOURCE_QMP] = {.fd = h->source.qmp ? qmp_fd(h->source.qmp) : -1},
-                [POLL_DESTINATION_QMP] = {.fd = d->qmp ? qmp_fd(d->qmp) : -1},
-        };
+        struct pollfd fds[N_POLL];
         uint64_t now = now_usec();
         struct timespec left;
 
         until = wake_up_time(h, until);
         if (until < now)
                 until = now;
-        for (size_t i = 0; i < POLL_RELAY; i++)
-                fds[i].events = POLLIN;
-        relay_poll(&h->relay, fds + POLL_RELAY);
+        watch(h, fds);
         left.tv_sec = (time_t)((until - now) / USEC_PER_SEC);
         left.tv_nsec = (long)((until - now) % USEC_PER_SEC * NSEC_PER_USEC);
         ppoll(fds, N_POLL, &left, NULL);
