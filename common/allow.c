@@ -36,6 +36,6 @@ const char *allow_file_defect(const struct stat *st, const char **ret_remedy)
         if (st->st_uid != 0)
                 return "is not owned by root";
         if (st->st_mode & 022)
-                return "can be written by others than root";
+                return "is writable by users other than root";
         return NULL;
 }

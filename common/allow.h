@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Which binaries may be started as a destination: the administrator's list says which paths, and whoever
- * could change the file could become whoever runs the VM. */
+/* Which binaries may be started as a destination. The administrator's list gives the paths; whoever could
+ * change such a file could act as the user that runs the VM. */
 
 #include "proto/base.h"
 
@@ -12,6 +12,6 @@
  * fnmatch(3): no wildcard matches a slash or a leading dot). */
 bool allow_path(json_object *patterns, const char *path);
 
-/* What is against running the file @st describes: a sentence's end ("is not owned by root") with what to do
- * in *ret_remedy, both static; NULL: nothing. */
+/* The reason not to run the file that @st describes: the end of a sentence ("is not owned by root"), with the
+ * remedy in *ret_remedy, both static. NULL: there is none. */
 const char *allow_file_defect(const struct stat *st, const char **ret_remedy);

@@ -15,15 +15,14 @@ struct connections {
 
 enum { CONNECTIONS_ESTABLISHED = 1, CONNECTIONS_CLOSING = 2 };
 
-/* Lists the sockets of this host whose peer has CID @cid, in these states. One that its program has closed is
- * CLOSING until the guest has answered, which it does not while it is paused; one that was reset is not
- * listed. ENOTSUP: the kernel has no vsock_diag.
- */
+/* Lists this host's sockets in these states whose peer has CID @cid. A socket that its program has closed is
+ * CLOSING until the guest answers, which a paused guest does not; one that was reset is not listed. ENOTSUP:
+ * the kernel has no vsock_diag. */
 int connections_list(uint32_t cid, unsigned states, struct connections *ret);
 void connections_done(struct connections *c);
 
-/* How many there are with CID @cid; -1: the kernel does not say, or it is no CID. */
+/* How many there are with CID @cid; -1: the kernel does not tell, or it is not a CID. */
 int64_t connections_count(int64_t cid);
 
-/* How many of @before are not in @after. */
+/* How many of @before are missing from @after. */
 size_t connections_lost(const struct connections *before, const struct connections *after);

@@ -7,20 +7,20 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* linux/major.h and the kernel's linux/miscdevice.h, which user space does not get. */
+/* linux/major.h, and the kernel's linux/miscdevice.h, which is not exported to user space. */
 #define MISC_MAJOR        10
 #define VHOST_VSOCK_MINOR 241
 
 /*
- * fstat(2) asks a FUSE server for attributes that have expired. statx(2) with AT_STATX_DONT_SYNC does so only
- * for those of the mask that the kernel knows to be stale (fs/fuse/dir.c, fuse_update_get_attr), so the mask
- * is empty. Type and device number are filled in all the same: they come from the inode and cannot change
+ * fstat(2) asks a FUSE server to refresh attributes that have expired. statx(2) with AT_STATX_DONT_SYNC does
+ * so only for those in the mask that the kernel knows to be stale (fs/fuse/dir.c, fuse_update_get_attr), so
+ * the mask is empty. Type and device number are filled in anyway: they come from the inode and cannot change
  * while it lives.
  *
- * A file system on top of another one (overlayfs) may ask more of the one below. Whoever can mount those
- * without being root can open only regular files, directories and FIFOs there, since such mounts are nodev.
- * These are told apart before: FIOQSIZE is answered by the VFS from the inode, and fails for everything that
- * is not a regular file or a directory (fs/ioctl.c), and F_GETPIPE_SZ succeeds for a pipe alone.
+ * A stacked file system (overlayfs) may ask more of the one below. Whoever can mount one without being root
+ * can open only regular files, directories and FIFOs on it, since such mounts are nodev. These are sorted out
+ * first: the VFS answers FIOQSIZE from the inode and refuses it for anything but a regular file or a
+ * directory (fs/ioctl.c), and F_GETPIPE_SZ succeeds only for a pipe.
  */
 
 static bool is_plain(int fd)

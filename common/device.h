@@ -2,21 +2,20 @@
 #pragma once
 
 /*
- * Whether an open file is the vhost-vsock device and not something else of that name.
+ * Whether an open file is the vhost-vsock device, not something else under that name.
  *
- * It matters before the file is held: the owner of a VM can mount a file system of his own (FUSE) over the
- * path in his mount namespace, and close(2) of a file there waits for his server, for good and deaf to
- * SIGKILL. So the question must not wait for that server either; how is said in device.c.
+ * This must be known before the file is held: a VM's owner can mount a file system of his own (FUSE) over the
+ * path in his mount namespace, and close(2) of a file there waits for his server, possibly forever and deaf
+ * to SIGKILL. So the check must not wait for that server either; device.c says how.
  */
 
 #include "proto/base.h"
 
 #define DEVICE_VHOST_VSOCK "/dev/vhost-vsock"
 
-/* Whether @path below @dirfd (as in openat(2); links are followed, also those of /proc/PID/fd) is the
- * character device that @node names on this host. Nothing is opened. Returns 0, or ENODEV: it is another
- * file. */
+/* Whether @path below @dirfd (as in openat(2); links are followed, those of /proc/PID/fd too) is the
+ * character device that @node names on this host. Opens nothing. Returns 0, or ENODEV: it is another file. */
 int device_check_path(int dirfd, const char *path, const char *node, struct failure *f);
 
-/* The same for an open file. An O_PATH descriptor is not one. */
+/* The same for an open file. An O_PATH descriptor does not count. */
 int device_check(int fd, const char *node, struct failure *f);

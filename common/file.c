@@ -100,7 +100,7 @@ struct removal {
 
 static int remove_one(struct removal *r, int dirfd, const char *name);
 
-/* The mount that @fd is on. Asks no server of a file system anything. */
+/* The mount that @fd is on. Never asks a file system's server. */
 static int mount_of(int fd, uint64_t *ret)
 {
         struct statx st;
@@ -111,8 +111,8 @@ static int mount_of(int fd, uint64_t *ret)
         return st.stx_mask & STATX_MNT_ID ? 0 : -ENOTSUP;
 }
 
-/* The directory @name itself, not what a link of that name leads to, and not one that is mounted there.
- * openat2(2) could say so in one call, but systemd denies it to a service with RestrictSUIDSGID=. */
+/* The directory @name itself, neither the target of a link of that name nor anything mounted there.
+ * openat2(2) could do this in one call, but systemd denies it to a service with RestrictSUIDSGID=. */
 static int open_directory(int dirfd, const char *name)
 {
         _cleanup_close_ int place = openat(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -152,8 +152,8 @@ static int remove_content(struct removal *removal, int dirfd, const char *name)
         return r;
 }
 
-/* What it is may change between two calls: whatever it was taken for, the kernel refuses to remove another
- * kind, and then it is looked at once more. */
+/* The type of an entry may change between two calls. The kernel then refuses to remove it as the wrong type,
+ * and we look again. */
 static int remove_one(struct removal *removal, int dirfd, const char *name)
 {
         int r = -EAGAIN;

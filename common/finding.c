@@ -9,7 +9,7 @@ void findings_done(struct findings *fs)
         *fs = (struct findings){};
 }
 
-/* A command line of a megabyte makes no record of a megabyte: the first of them say enough. */
+/* A command line of a megabyte must not make a record of a megabyte: the first findings say enough. */
 static void add(struct findings *fs, const char *id, const char *severity, const char *remedy,
                 const char *what)
 {
@@ -20,8 +20,8 @@ static void add(struct findings *fs, const char *id, const char *severity, const
                 return;
         if (n == FINDINGS_MAX) {
                 id = "findings";
-                what = "there are more findings than are listed";
-                remedy = "mend those that are listed, then check again";
+                what = "there are more findings than listed here";
+                remedy = "fix the ones listed, then check again";
         }
         o = json_object_new_object();
         json_add_str(o, "id", id);

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * What the preflight checks found: the list of Finding objects of io.cprd.varlink. The id of a check is its
- * name in the table of check.c and in docs/checks.md.
+ * What the preflight checks found: a list of Finding objects (io.cprd.varlink). The id is the check's name in
+ * the table of check.c and in docs/checks.md.
  */
 
 #include "proto/base.h"
 
-#define FINDINGS_MAX 128 /* are listed, and one that says that there were more */
+#define FINDINGS_MAX 128 /* listed; one more says that there were others */
 
 struct findings {
         json_object *list; /* owned: array of Finding; NULL: none */
@@ -20,8 +20,8 @@ void findings_done(struct findings *fs);
 void finding_pass(struct findings *fs, const char *id, const char *what, ...) _printf_(3, 4);
 void finding_warn(struct findings *fs, const char *id, const char *remedy, const char *what, ...)
         _printf_(4, 5);
-/* @remedy may not be NULL: whoever refuses says what to do. */
+/* @remedy must not be NULL: a refusal says what to do about it. */
 void finding_block(struct findings *fs, const char *id, const char *remedy, const char *what, ...)
         _printf_(4, 5);
-/* The same out of a failure. */
+/* The same, from a failure. */
 void finding_block_failure(struct findings *fs, const char *id, const struct failure *f);

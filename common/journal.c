@@ -8,12 +8,12 @@
 
 struct journal {
         int fd;
-        off_t read_to; /* behind the last whole line that journal_next() has returned */
-        char *pending; /* what was read beyond that, from pending_at on */
+        off_t read_to; /* end of the last whole line that journal_next() returned */
+        char *pending; /* data read beyond that, from pending_at on */
         size_t pending_at, pending_size;
 };
 
-/* Where the last whole line ends: behind it is at most what a dying writer left. */
+/* Where the last whole line ends: after it there is at most what a dying writer left. */
 static int whole_size(int fd, off_t *ret)
 {
         struct stat st;
@@ -80,8 +80,7 @@ int journal_append(struct journal *j, const char *kind, json_object *value)
                                                     JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
         if (n < 0)
                 return -ENOMEM;
-        /* One write at the end of the file: there is one writer, and a torn line is cut off by the next one.
-         */
+        /* One write at the end of the file. There is one writer; a torn line is cut off by the next. */
         for (int at = 0; at < n;) {
                 ssize_t w = write(j->fd, text + at, (size_t)(n - at));
 
@@ -90,7 +89,7 @@ int journal_append(struct journal *j, const char *kind, json_object *value)
                 if (w < 0) {
                         int r = -errno;
 
-                        /* Half a line would spoil the next one. */
+                        /* Half a line would corrupt the next one. */
                         return at && ftruncate(j->fd, lseek(j->fd, 0, SEEK_END) - at) < 0 ? -errno : r;
                 }
                 at += (int)w;
@@ -98,8 +97,8 @@ int journal_append(struct journal *j, const char *kind, json_object *value)
         return 0;
 }
 
-/* Reads everything from the first line on that has not been returned: what was read of a line that had no end
- * then may have been cut off and written anew. */
+/* Reads from the first line not yet returned. Anything already read of an unfinished line is read again,
+ * since it may have been cut off and rewritten. */
 static int journal_fill(struct journal *j)
 {
         struct stat st;

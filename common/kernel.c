@@ -16,7 +16,7 @@ static int try_reset_owner(int fd, struct failure *f)
                 failure_set(f, errno, "the device is not a vhost-vsock device: SET_OWNER: %s",
                             strerror(errno));
                 return failure_remedy(
-                        f, "load the module vhost_vsock, and see that its device node is the real one");
+                        f, "load the module vhost_vsock, and make sure that the device node is the real one");
         }
         if (ioctl(fd, VHOST_RESET_OWNER) < 0) {
                 failure_set(f, errno, "this kernel's vhost-vsock has no VHOST_RESET_OWNER: %s",
@@ -26,7 +26,7 @@ static int try_reset_owner(int fd, struct failure *f)
         return 0;
 }
 
-/* An owner that dies: a child with a memory map of its own. */
+/* An owner that dies: a child, which has its own memory map. */
 static int try_reclaim(int fd)
 {
         int status = 0;

@@ -13,7 +13,7 @@ void log_set_context(const char *vm, const char *handoff)
         snprintf(context_handoff, sizeof(context_handoff), "%s", handoff ? handoff : "");
 }
 
-/* JOURNAL_STREAM is how systemd says that stderr is the journal (systemd.exec(5)): then fields are worth
+/* systemd sets JOURNAL_STREAM when stderr is the journal (systemd.exec(5)): only then are fields worth
  * sending. */
 static bool journal_is_there(void)
 {
@@ -24,8 +24,8 @@ static bool journal_is_there(void)
         return there;
 }
 
-/* Much of a line comes from outside (paths, what QEMU says): none of it may begin another line, or move the
- * cursor of whoever reads it on a terminal. */
+/* Much of a line comes from outside (paths, what QEMU says): none of it may start a new line or move the
+ * reader's cursor. */
 static void make_one_line(char *line)
 {
         for (unsigned char *p = (unsigned char *)line; *p; p++)

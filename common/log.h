@@ -10,10 +10,10 @@
 
 #include <syslog.h>
 
-/* Sets the fields of every later line of this process that has no VM of its own; NULL: none. Copies. */
+/* Sets the fields of all later lines of this process that name no VM of their own; NULL: none. Copies. */
 void log_set_context(const char *vm, const char *handoff);
 
-/* @vm and @handoff may be NULL (the context's are used). @priority is one of syslog's. */
+/* @vm and @handoff may be NULL: the context's are used. @priority as in syslog(3). */
 void log_full(int priority, const char *vm, const char *handoff, const char *format, ...) _printf_(4, 5);
 
 #define log_debug(...)   log_full(LOG_DEBUG, NULL, NULL, __VA_ARGS__)
@@ -22,5 +22,5 @@ void log_full(int priority, const char *vm, const char *handoff, const char *for
 #define log_warning(...) log_full(LOG_WARNING, NULL, NULL, __VA_ARGS__)
 #define log_error(...)   log_full(LOG_ERR, NULL, NULL, __VA_ARGS__)
 
-/* Logs a failure and what to do about it, behind a line's beginning. */
+/* Logs a failure and its remedy, after the given beginning of the line. */
 void log_failure(int priority, const struct failure *f, const char *format, ...) _printf_(3, 4);

@@ -18,7 +18,8 @@ int process_start_time(int proc_fd, uint64_t *ret)
 
         if (r < 0)
                 return r == -ENOENT ? -ESRCH : r;
-        /* The second field is the name in parentheses and may hold anything: count from the last one. */
+        /* The second field is the name in parentheses and may contain anything: count from the last
+         * parenthesis. */
         p = strrchr(stat, ')');
         for (int field = 2; p && field < 22; field++) {
                 p = strchr(p + 1, ' ');
@@ -53,7 +54,7 @@ int process_open(struct process *p, pid_t pid, uint64_t start_time, struct failu
         TAKE_FD(pidfd);
         if (start_time && found.start_time != start_time) {
                 process_close(&found);
-                return failure_set(f, ESRCH, "process %d has gone, and its pid belongs to another process",
+                return failure_set(f, ESRCH, "process %d is gone, and its pid belongs to another process",
                                    pid);
         }
         *p = found;
@@ -94,7 +95,7 @@ int process_adopt(struct process *p, int pidfd, struct failure *f)
         if (r < 0)
                 return failure_set(f, r, "cannot look at process %d: %s", found.pid, strerror(-r));
         found.pidfd = pidfd;
-        /* Alive now: then what was opened by its pid was opened of it. */
+        /* It is alive now, so what was opened by pid belongs to it. */
         if (!process_is_alive(&found))
                 return failure_set(f, ESRCH, "process %d has exited", found.pid);
         found.proc_fd = TAKE_FD(proc_fd);

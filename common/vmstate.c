@@ -6,8 +6,8 @@
 #define CALLBACK "vhost_vsock_common_post_load"
 #define VMSTATE  "virtio-vhost_vsock"
 
-/* How far `name` is before `post_load` in VMStateDescription: QEMU 10.0, and since pre_load_errp came
- * between. */
+/* The distance from `name` to `post_load` in VMStateDescription: in QEMU 10.0, and since pre_load_errp was
+ * added in between. */
 static const uint64_t name_offsets[] = {32, 40};
 
 #if defined(__x86_64__)

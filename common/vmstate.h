@@ -2,17 +2,17 @@
 #pragma once
 
 /*
- * Where the shield goes. QEMU's vhost-vsock sends the guest a TRANSPORT_RESET event from the post_load of its
- * vmstate, after any incoming migration, and the guest drops its connections. For a handoff that is wrong:
- * the device and its connections stay. Without that one pointer, vmstate_virtio_vhost_vsock.post_load, QEMU
- * loads the state and says nothing. This file finds the pointer in a QEMU binary without running it;
+ * Where the shield goes. After any incoming migration, QEMU's vhost-vsock sends the guest a TRANSPORT_RESET
+ * event from the post_load of its vmstate, and the guest drops its connections. In a handoff that is wrong:
+ * the device and its connections persist. Without that one pointer, vmstate_virtio_vhost_vsock.post_load,
+ * QEMU loads the state and sends nothing. This file finds the pointer in a QEMU binary without running it;
  * destination.c clears it while the state is loaded and puts it back.
  *
- * How (docs/architecture.md, "the shield"): the callback is in .dynsym, since QEMU exports its symbols for
- * modules. The vmstate is static, so it has none, but it holds the callback's address: exactly one relocation
- * (RELATIVE, in .data.rel.ro) has it as its addend. The member `name` is the first of the struct, 32 bytes
- * before, and the relocation there points at the string "virtio-vhost_vsock". Anything else is not a binary
- * that we know.
+ * How (docs/architecture.md, "the shield"): the callback is in .dynsym, since QEMU exports its symbols to
+ * modules. The vmstate is static and so has no symbol, but it holds the callback's address: exactly one
+ * relocation (RELATIVE, in .data.rel.ro) has that as its addend. The struct's first member, `name`, is 32
+ * bytes before it, and the relocation there points at the string "virtio-vhost_vsock". Anything else is not a
+ * binary that we know.
  */
 
 #include "proto/base.h"
@@ -24,6 +24,6 @@ struct vmstate_slot {
         uint64_t entry;    /* e_entry */
 };
 
-/* Reads the ELF file on @fd, which stays the caller's. ENOEXEC: not an ELF executable of this machine;
- * ENOTSUP: it is, but there is not exactly one slot. */
+/* Reads the ELF file on @fd, which stays the caller's. ENOEXEC: not an ELF executable for this machine;
+ * ENOTSUP: it does not have exactly one slot. */
 int vmstate_find_slot(int fd, struct vmstate_slot *ret, struct failure *f);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * cprd-inspect BINARY: what can be said of a QEMU binary without a VM, as one JSON object on stdout: the
- * element of `binaries` in the reply of Probe. It reads a foreign ELF file and runs it, so it is a program of
- * its own: cprd starts it for each binary (probe.c).
+ * cprd-inspect BINARY: what can be said about a QEMU binary without a VM, as one JSON object on stdout: an
+ * element of `binaries` in the reply of Probe. It reads a foreign ELF file and runs it, so it is a separate
+ * program, which cprd starts for each binary (probe.c).
  */
 #include "common/allow.h"
 #include "common/finding.h"
@@ -48,7 +48,7 @@ static void check_slot(int fd, struct findings *fs)
         finding_block_failure(fs, "shield", &f);
 }
 
-/* Runs BINARY -version, and reads at most a line of what it says. */
+/* Runs BINARY -version and reads at most one line of its output. */
 static int run_version(const char *binary, char *line, size_t size)
 {
         size_t got = 0;
@@ -80,14 +80,15 @@ static int run_version(const char *binary, char *line, size_t size)
         return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOEXEC;
 }
 
-/* "QEMU emulator version 10.0.2 (Debian …)": the version's end is a space, a parenthesis or the line's. */
+/* "QEMU emulator version 10.0.2 (Debian …)": the version ends at a space, a parenthesis or the end of the
+ * line. */
 static void check_version(const char *binary, json_object *o, struct findings *fs)
 {
         static const char words[] = "QEMU emulator version ";
         char line[256] = "", version[64];
 
         if (run_version(binary, line, sizeof(line)) < 0 || strncmp(line, words, strlen(words)) != 0) {
-                finding_block(fs, "version", "see that it runs on this host: try it with -version",
+                finding_block(fs, "version", "make sure that it runs on this host: try it with -version",
                               "it does not run, or is not a QEMU");
                 return;
         }

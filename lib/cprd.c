@@ -64,7 +64,7 @@ EXPORT void cprd_set_tick(struct cprd *c, int msec, int (*tick)(void *userdata),
         c->userdata = userdata;
 }
 
-/* Until there is something to read. */
+/* Waits until there is something to read. */
 static int wait_input(struct cprd *c)
 {
         struct pollfd poller = {.fd = varlink_fd(c->varlink), .events = POLLIN};
@@ -83,7 +83,7 @@ static int wait_input(struct cprd *c)
         }
 }
 
-/* The next message, waiting for it: the socket is a blocking one. */
+/* The next message; waits for it, as the socket is blocking. */
 static int receive(struct cprd *c, json_object **ret)
 {
         for (;;) {

@@ -27,13 +27,13 @@ struct cprd *cprd_free(struct cprd *c);
 /* The connection's socket, borrowed. */
 int cprd_fd(const struct cprd *c);
 
-/* While a call is waiting, @tick is called about every @msec milliseconds and whenever a signal has arrived:
- * to animate a terminal, or to decide whether to go on. A negative return value ends the call with that
+/* While a call is waiting, @tick is called about every @msec milliseconds and whenever a signal arrives: to
+ * animate a terminal, or to decide whether to carry on. A negative return value ends the call with that
  * value. NULL turns this off. */
 void cprd_set_tick(struct cprd *c, int msec, int (*tick)(void *userdata), void *userdata);
 
-/* Called for each reply that is not the last one of its call; @parameters are borrowed. A negative return
- * value ends the call with that value, and makes the connection unusable. */
+/* Called for each reply of a call but the last; @parameters are borrowed. A negative return value ends the
+ * call with that value and makes the connection unusable. */
 typedef int (*cprd_reply_t)(json_object *parameters, void *userdata);
 
 /*

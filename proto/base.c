@@ -164,8 +164,7 @@ size_t utf8_sequence(const unsigned char *s, size_t size)
         return length;
 }
 
-/* What a QEMU says need not be text, and one byte that is none would spoil the whole reply that it gets into.
- */
+/* What a QEMU says need not be valid text, and one bad byte would spoil the whole reply it ends up in. */
 static json_object *new_text(const char *value)
 {
         size_t size = strlen(value);

@@ -4,13 +4,13 @@
 /*
  * What every other file needs: the rule for errors and the rule for cleanup.
  *
- * Errors. A function that can fail returns an int `r`: 0 or more is success, less is a negative errno. It is
- * passed up unchanged. If a person will read about it, the function also takes a `struct failure *`. The
- * place that knows best what went wrong, usually the lowest one, fills it with failure_set(), which returns the
- * errno, so that reporting and returning are one statement. Callers do not overwrite a failure that is set
- * already.
+ * Errors. A function that can fail returns an int `r`: 0 or more is success, less is a negative errno, which
+ * is passed up unchanged. If a person will read about it, the function also takes a `struct failure *`.
+ * Whoever knows best what went wrong, usually the lowest function, fills it in with failure_set(), which
+ * returns the errno, so that reporting and returning are one statement. Callers do not overwrite a failure
+ * that is already set.
  *
- * Cleanup. Whatever is acquired is held by a variable with a _cleanup_ attribute, and handed on with TAKE_FD()
+ * Cleanup. A variable that holds something acquired has a _cleanup_ attribute and hands it on with TAKE_FD()
  * or TAKE_PTR(). Closed fds are -EBADF. Outputs are named ret_… and are written on success only.
  */
 
@@ -46,13 +46,14 @@ static inline void close_fdp(int *fd)
         *fd = close_fd(*fd);
 }
 
-/* Memory. Who gets none any more ends with a message, here and nowhere else: what these return is never NULL.
- * A handoff whose process ends so is recovered as after any other death, which is tested; a hundred ways back
- * that are never gone are not. Where a size comes from outside it has a bound of its own. */
+/* Memory. Running out of it ends the process with a message, here and nowhere else: these functions never
+ * return NULL. A handoff whose process ends like that is recovered as after any other death, and that is
+ * tested; a hundred error paths that never run would not be. Sizes that come from outside have bounds of
+ * their own. */
 void *mem_new(size_t n, size_t size);     /* zeroed */
 void *mem_resize(void *old, size_t size); /* as realloc(3) */
-void *mem_check(void *p);                 /* @p, of somebody else's allocation */
-char *text_copy(const char *s);           /* NULL makes NULL */
+void *mem_check(void *p);                 /* @p, allocated elsewhere */
+char *text_copy(const char *s);           /* NULL gives NULL */
 char *text_copy_part(const char *s, size_t n);
 char *text_print(const char *format, ...) _printf_(1, 2);
 
@@ -94,39 +95,37 @@ struct failure {
         char remedy[256]; /* may be empty */
 };
 
-/* Fills @f unless it is NULL or set already. @error is a positive or a negative errno. Returns it negative.
- */
+/* Fills in @f unless it is NULL or already set. @error is a positive or a negative errno. Returns it
+ * negative. */
 int failure_set(struct failure *f, int error, const char *what, ...) _printf_(3, 4);
-/* Adds what to do about it; kept if there is a remedy already. Returns -f->error. */
+/* Adds the remedy, unless there already is one. Returns -f->error. */
 int failure_remedy(struct failure *f, const char *remedy, ...) _printf_(2, 3);
 
-/* Passes a failure on whole, with its remedy, unless @f is NULL or set already. Returns -why->error. */
+/* Passes on a whole failure, remedy included, unless @f is NULL or already set. Returns -why->error. */
 int failure_pass(struct failure *f, const struct failure *why);
 
-/* CLOCK_BOOTTIME in µs: comparable between processes of one host, and it goes on during a suspend. */
+/* CLOCK_BOOTTIME in µs: the same for all processes of a host, and it keeps counting during suspend. */
 uint64_t now_usec(void);
 
 /* One send(2) of @data, without SIGPIPE, with a copy of the descriptor @fd (-EBADF: none; it stays the
- * caller's).
- * @flags: more MSG_ ones. Returns how many bytes went, or a negative errno. */
+ * caller's). @flags: further MSG_ flags. Returns how many bytes were sent, or a negative errno. */
 ssize_t send_with_fd(int socket, const void *data, size_t size, int fd, int flags);
 
-/* json-c has no getters that check: these return NULL, @otherwise or false where the member is missing or of
- * another type. Strings belong to @o. */
+/* Checked getters, which json-c lacks: these return NULL, @otherwise or false where the member is missing or
+ * of another type. Strings belong to @o. */
 const char *json_str(json_object *o, const char *key);
 int64_t json_int(json_object *o, const char *key, int64_t otherwise);
 bool json_flag(json_object *o, const char *key);
 json_object *json_obj(json_object *o, const char *key); /* borrowed */
 json_object *json_arr(json_object *o, const char *key); /* borrowed */
-/* Adds a member; the value's reference is taken over. They abort when memory runs out, as json-c itself does.
- */
+/* Adds a member; takes the value's reference. Aborts when memory runs out, as json-c itself does. */
 void json_add(json_object *o, const char *key, json_object *value);
-/* The length of the UTF-8 sequence at the beginning of @s (RFC 3629, table in section 4); 0: it is none. */
+/* The length of the UTF-8 sequence at the start of @s (RFC 3629, table in section 4); 0: it is not one. */
 size_t utf8_sequence(const unsigned char *s, size_t size);
 void json_add_str(json_object *o, const char *key, const char *value); /* NULL adds nothing */
 void json_add_int(json_object *o, const char *key, int64_t value);
 void json_add_bool(json_object *o, const char *key, bool value);
 
-/* A name for a VM: what a file name, a unit instance and a shell word can carry alike.
+/* A valid name for a VM: usable as a file name, a unit instance and a shell word alike.
  * [A-Za-z0-9][A-Za-z0-9_.-]{0,62} */
 bool name_is_valid(const char *name);

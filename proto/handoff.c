@@ -38,8 +38,8 @@ int handoff_send(int socket, const struct handoff_message *m, int pass_fd)
         return n < 0 ? (int)n : 0;
 }
 
-/* Keeps the first fd that came with @mh, closes the others (alignment leaves room for a second one in the
- * control buffer), returns how many there were. */
+/* Keeps the first fd that came with @mh and closes the others (alignment leaves room for a second one in the
+ * control buffer). Returns how many there were. */
 static size_t take_fds(struct msghdr *mh, int *ret_fd)
 {
         size_t n = 0;
@@ -76,7 +76,7 @@ static const char *message_defect(const struct handoff_message *m, ssize_t size,
         if (m->role >= _HANDOFF_ROLE_MAX)
                 return "unknown role";
         if (!memchr(m->name, '\0', sizeof(m->name)))
-                return "a name without an end";
+                return "a name without a NUL";
         if (n_fds == 1 && !operations[m->op].has_fd)
                 return "an fd where none belongs";
         if (n_fds == 0 && operations[m->op].has_fd)

@@ -16,8 +16,8 @@ struct varlink {
         int fd;
         char *in;
         size_t in_size, in_room;
-        size_t scanned; /* so many of in's bytes are known to hold no NUL */
-        size_t limit;   /* of a message that is received */
+        size_t scanned; /* bytes of `in` already searched for a NUL */
+        size_t limit;   /* of a received message */
         struct outgoing *out, **out_end;
         size_t out_size;
 };
@@ -83,8 +83,8 @@ int varlink_fill(struct varlink *v)
         ssize_t n;
 
         make_room(v);
-        /* Without room for control data: fds that somebody sends along never become ours. Closing one of a
-         * file system whose server hangs would hang us. */
+        /* No room for control data, so that fds somebody sends along never become ours: closing one on a file
+         * system whose server hangs would hang us. */
         do
                 n = recv(v->fd, v->in + v->in_size, v->in_room - v->in_size, 0);
         while (n < 0 && errno == EINTR);
@@ -111,13 +111,13 @@ static char *append_escape(char *to, uint32_t c)
         return to + sprintf(to, "\\u%04x\\u%04x", 0xd800 | c >> 10, 0xdc00 | (c & 0x3ff));
 }
 
-/* @text with \u escapes for all that is not ASCII; NULL: it is not UTF-8, or no memory. The strict mode of
- * json-c 0.18 takes every byte from 0x80 on for a control character, and refuses it. */
+/* @text with \u escapes for everything that is not ASCII; NULL: not UTF-8, or no memory. The strict mode of
+ * json-c 0.18 takes every byte from 0x80 up for a control character and refuses it. */
 static char *to_ascii(const char *text, size_t size, size_t *ret_size)
 {
         const unsigned char *s = (const unsigned char *)text, *end = s + size;
         char *ascii = malloc(3 * size + 1), *to = ascii;
-        bool escaped = false; /* by a backslash before */
+        bool escaped = false; /* by the backslash before it */
 
         while (ascii && s < end) {
                 size_t n = utf8_sequence(s, (size_t)(end - s));
@@ -182,7 +182,7 @@ int varlink_next(struct varlink *v, json_object **ret, struct failure *f)
         v->scanned = 0;
         memmove(v->in, end + 1, v->in_size);
         if (v->in_size == 0 && v->in_room > 4 * CHUNK) {
-                /* One long message must not keep its memory for the life of the connection. */
+                /* One long message must not hold on to its memory for the life of the connection. */
                 free(TAKE_PTR(v->in));
                 v->in_room = 0;
         }

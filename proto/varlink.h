@@ -3,22 +3,22 @@
 
 /*
  * The Varlink wire protocol (https://varlink.org/Wire-Format): JSON objects, each ended by a NUL byte, over a
- * stream socket. This is the codec of both sides; it knows nothing of any method. What arrives is taken as
- * hostile: a message has a greatest size and a greatest depth, and must be one JSON object in valid UTF-8
- * without a NUL inside. Descriptors that come with it are not received.
+ * stream socket. This is the codec for both sides; it knows nothing of any method. Input is treated as
+ * hostile: a message is limited in size and depth, and must be one JSON object in valid UTF-8 without a NUL
+ * inside. Descriptors sent along are not received.
  */
 
 #include "proto/base.h"
 
-#define VARLINK_MESSAGE_MAX (1U << 20) /* bytes of one message that is received */
-#define VARLINK_QUEUE_MAX   (2U << 20) /* bytes that may wait for a peer that does not read */
+#define VARLINK_MESSAGE_MAX (1U << 20) /* bytes of one received message */
+#define VARLINK_QUEUE_MAX   (2U << 20) /* bytes that may be queued for a peer that does not read */
 #define VARLINK_DEPTH_MAX   16
 
 struct varlink;
 
 /* Takes @fd over. It may be blocking or not: see varlink_fill(). */
 int varlink_new(int fd, struct varlink **ret);
-/* The greatest size of a message that is received, if not VARLINK_MESSAGE_MAX. */
+/* The greatest size of a received message, if not VARLINK_MESSAGE_MAX. */
 void varlink_limit(struct varlink *v, size_t limit);
 struct varlink *varlink_free(struct varlink *v);
 static inline void varlink_freep(struct varlink **v)
@@ -29,10 +29,10 @@ static inline void varlink_freep(struct varlink **v)
 /* The socket, borrowed: for poll(2). */
 int varlink_fd(const struct varlink *v);
 
-/* Reads once from the socket. Returns 1: something came; 0: the peer has closed; EAGAIN: nothing there. */
+/* Reads once from the socket. Returns 1: something came; 0: the peer has closed; EAGAIN: nothing to read. */
 int varlink_fill(struct varlink *v);
 
-/* The next whole message among what was read; the caller's to put. Returns 1; 0: not there yet; EBADMSG. */
+/* The next whole message in what was read; the caller's to put. Returns 1; 0: none yet; EBADMSG. */
 int varlink_next(struct varlink *v, json_object **ret, struct failure *f);
 
 /* Queues one message; @message stays the caller's. ENOBUFS: the peer reads too slowly. Nothing is sent yet.

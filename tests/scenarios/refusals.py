@@ -92,7 +92,7 @@ with VM("11.1.3", spy=True) as vm, vm.traffic("echo", "echo:seqpacket", "counter
     qemu = Path(binary("11.1.3")).read_bytes()
     refusal("destination missing", vm, traffic, file, "No such file", str(STRANGE / "qemu-system-none"))
     refusal("destination not executable", vm, traffic, file, "not executable", strange_binary("plain", qemu, 0o644))
-    refusal("destination writable by others", vm, traffic, file, "written by others",
+    refusal("destination writable by others", vm, traffic, file, "writable by users",
             strange_binary("writable", qemu, 0o777))
     with test("destination not among those allowed") as t, untouched(vm, traffic):
         for refused in (vm.check("/usr/bin/true"), vm.handoff("/usr/bin/true")):

@@ -37,8 +37,8 @@ static void files(void)
                 {{.st_mode = S_IFDIR | 0755}, "is not a regular file"},
                 {{.st_mode = S_IFREG | 0644}, "is not executable"},
                 {{.st_mode = S_IFREG | 0755, .st_uid = 1}, "is not owned by root"},
-                {{.st_mode = S_IFREG | 0775}, "can be written by others than root"},
-                {{.st_mode = S_IFREG | 0757}, "can be written by others than root"},
+                {{.st_mode = S_IFREG | 0775}, "is writable by users other than root"},
+                {{.st_mode = S_IFREG | 0757}, "is writable by users other than root"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
