@@ -8,7 +8,7 @@
 
 #define TEXT_MAX 1024
 
-/* The names of systemd/cprd.catalog. */
+/* As in systemd/cprd.catalog. */
 static const struct {
         const char *outcome, *message_id;
         int priority;
@@ -57,7 +57,7 @@ static void message_make(json_object *record, const char *outcome, char text[sta
                 make_failed(record, outcome, text);
 }
 
-/* Null and numbers as text: a field of the journal is always there. */
+/* As text, null and numbers too: the journal entry has every field, always. */
 static const char *text_of(json_object *o, const char *key)
 {
         json_object *v = NULL;

@@ -10,7 +10,7 @@
 struct waiter {
         struct observer observer;
         struct call *call;
-        bool has_findings; /* they were sent */
+        bool has_findings; /* already sent */
 };
 
 static void waiter_gone(struct call *call)
@@ -55,7 +55,8 @@ static void copy_member(json_object *to, json_object *from, const char *key)
                 json_add(to, key, json_object_get(v));
 }
 
-/* What broke a check off is a blocker too, even if no single check could say so: the stage is its id. */
+/* A failure that ended the check is a blocker too, even if it belongs to no single check: its id is the
+ * stage. */
 static json_object *findings_of(json_object *record, bool refused)
 {
         json_object *findings = json_arr(record, "findings"), *o;
@@ -65,7 +66,7 @@ static json_object *findings_of(json_object *record, bool refused)
                 return findings;
         o = reply_object("id", json_str(record, "stage") ?: "check");
         json_add_str(o, "severity", "blocker");
-        json_add_str(o, "what", json_str(record, "reason") ?: "the check broke off");
+        json_add_str(o, "what", json_str(record, "reason") ?: "the check ended early");
         json_add_str(o, "remedy", json_str(record, "remedy"));
         json_object_array_add(findings, o);
         return findings;
@@ -97,7 +98,7 @@ static void check_ended(struct observer *o, json_object *record)
 
 /* ---- handoff ---- */
 
-/* Findings go with the first reply after they are known. */
+/* Findings go out with the first reply after they are known. */
 static void handoff_progress(struct observer *o, json_object *progress)
 {
         struct waiter *w = waiter_of(o);

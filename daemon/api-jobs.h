@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Methods about handoffs: those to come, in flight and past. */
+/* Methods about handoffs: new, in flight and past. */
 
 #include "daemon/server.h"
 

@@ -51,7 +51,7 @@ void api_get_interface_description(struct call *call)
         call_error(call, "org.varlink.service.InterfaceNotFound", reply_object("interface", name));
 }
 
-/* Either the interface is not there, or the interface has no such method. */
+/* Either there is no such interface, or the interface has no such method. */
 void api_not_found(struct call *call, const char *method)
 {
         const char *dot = strrchr(method, '.');

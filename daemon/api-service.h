@@ -7,6 +7,5 @@
 
 void api_get_info(struct call *call);
 void api_get_interface_description(struct call *call);
-/* The reply to a call of @method, which is none: either there is no such interface, or it has no such method.
- */
+/* Replies to a call of @method, which does not exist: no such interface, or no such method in it. */
 void api_not_found(struct call *call, const char *method);

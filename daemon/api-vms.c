@@ -11,8 +11,8 @@
 #include <fcntl.h>
 #include <limits.h>
 
-/* The path comes from the command line of a VM, and looking at any file could block us; those that a handoff
- * may go to are where only root can mount something. */
+/* The path comes from a VM's command line, and looking at an arbitrary file could block us. Those a handoff
+ * may use are in places where only root can mount something. */
 static json_object *describe(struct daemon *d, const struct vm *vm)
 {
         json_object *o = vm_describe(vm);
@@ -60,7 +60,7 @@ void api_unregister(struct call *call)
         call_reply(call, NULL);
 }
 
-/* ---- what is done by a child ---- */
+/* ---- done by a child ---- */
 
 static void child_gone(struct call *call)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The methods of io.cprd and of org.varlink.service: which there are, and who may call them. */
+/* The methods of io.cprd and of org.varlink.service: which exist, and who may call them. */
 
 #include "daemon/server.h"
 

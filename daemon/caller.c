@@ -7,7 +7,7 @@
 #include <grp.h>
 #include <sys/socket.h>
 
-#define GROUPS_MAX_BYTES (65536 * sizeof(gid_t)) /* NGROUPS_MAX of the kernel */
+#define GROUPS_MAX_BYTES (65536 * sizeof(gid_t)) /* the kernel's NGROUPS_MAX */
 
 static bool in_supplementary(int socket, gid_t gid)
 {

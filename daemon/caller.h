@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Who is at the other end of a unix socket, as the kernel noted it at connect time (unix(7)). */
+/* Who is at the other end of a unix socket, as the kernel recorded it at connect time (unix(7)). */
 
 #include "proto/base.h"
 
@@ -11,12 +11,12 @@
 
 struct caller {
         uid_t uid;
-        bool allowed;  /* root, or in the group cprd by its primary or a supplementary group */
+        bool allowed;  /* root, or in the group cprd (primary or supplementary) */
         char text[96]; /* "uid=0 pid=123 cprctl": for the record */
 };
 
-/* The group's number, (gid_t)-1: there is no such group. May ask other programs (nsswitch.conf(5)): once, at
- * start. */
+/* The group's number; (gid_t)-1: there is no such group. May ask other programs (nsswitch.conf(5)), so only
+ * once, at start. */
 gid_t caller_group(void);
 
 int caller_identify(int socket, gid_t group, struct caller *ret);

@@ -22,8 +22,8 @@ static bool looks_like_qemu(const char *name)
                STREQ(name, "kvm");
 }
 
-/* Cheap, and without a privilege: the command line and the name of the process. What the executable really is
- * is for the check of cprd-handoff, which may look. */
+/* Cheap and needs no privilege: looks at the command line and the process's name. What the executable really
+ * is, is checked by cprd-handoff, which may look. */
 static int find_binary(struct process *p, char **ret, struct failure *f)
 {
         _cleanup_free_ char *cmdline = NULL, *comm = NULL;
@@ -52,7 +52,7 @@ static int check_qmp_path(const char *qmp, struct failure *f)
                 return failure_remedy(f, "give the path of QEMU's -qmp unix:PATH,server=on,wait=off");
         }
         if (stat(qmp, &st) < 0) {
-                if (errno == EACCES) /* a directory of QEMU's own user: cprd-handoff may look there */
+                if (errno == EACCES) /* only QEMU's user may enter the directory; cprd-handoff may look */
                         return 0;
                 failure_set(f, errno, "no QMP socket at %s: %s", qmp, strerror(errno));
                 return failure_remedy(f, START_IT);

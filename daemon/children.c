@@ -9,13 +9,13 @@
 #include <sys/wait.h>
 
 struct child {
-        struct child *next; /* in the order in which they were asked for */
+        struct child *next; /* in order of request */
         struct children *all;
         child_work_t work;
         json_object *input;
-        child_done_t done; /* NULL: it has been called, or nobody wants to know */
+        child_done_t done; /* NULL: already called, or cancelled */
         void *userdata;
-        pid_t pid; /* 0: it waits for its turn */
+        pid_t pid; /* 0: waiting for its turn */
         int pidfd, out;
         char *text;
         size_t size;
@@ -50,14 +50,14 @@ static void pump_later(struct children *cs)
         sd_event_source_set_enabled(cs->pump, SD_EVENT_ONESHOT);
 }
 
-/* It leads a process group of its own: whatever it has started goes with it. */
+/* It leads a process group of its own, so that everything it has started goes with it. */
 static void child_kill(struct child *c)
 {
         kill(-c->pid, SIGKILL);
         kill(c->pid, SIGKILL);
 }
 
-/* Its answer is there, or will not come. One that has been started is freed when it has exited. */
+/* Its answer is there or will not come. If it has been started, it is freed once it has exited. */
 static void child_settle(struct child *c)
 {
         c->done = NULL;
@@ -85,7 +85,7 @@ static void child_answer(struct child *c, const char *problem)
         if (!problem && c->text)
                 answer = json_tokener_parse(c->text);
         if (!answer)
-                failure_set(&f, EIO, "%s", problem ?: "a process of cprd ended without an answer");
+                failure_set(&f, EIO, "%s", problem ?: "a child process of cprd ended without an answer");
         child_settle(c);
         done(answer, &f, userdata);
 }
@@ -98,7 +98,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* Returns 1: something came; 0: there is nothing for now; -1: that was all, and the answer has been given. */
+/* Returns 1: something came; 0: nothing for now; -1: that was all, and the answer has been delivered. */
 static int child_read(struct child *c)
 {
         char chunk[4096];
@@ -131,7 +131,7 @@ static int on_exit_watch(sd_event_source *s, int fd, uint32_t revents, void *use
         struct child *c = userdata;
         struct children *cs = c->all;
 
-        /* What it has written may still be in the pipe. */
+        /* Its output may still be in the pipe. */
         while (c->done && child_read(c) > 0)
                 ;
         if (c->done)
@@ -157,7 +157,7 @@ static void write_answer(json_object *answer, int out)
         }
 }
 
-/* In the child. The devices in custody are not its business: it would keep them open. */
+/* In the child. Closes the devices in custody, which it would otherwise keep open. */
 static void run_work(struct child *c, int out)
 {
         sigset_t none;
@@ -196,7 +196,7 @@ static int start(struct child *c)
         return r < 0 ? r : sd_event_add_io(c->all->event, &c->io, c->out, EPOLLIN, on_output, c);
 }
 
-/* Starts as many as may run; on the event loop, so that nobody is called back from within his own call. */
+/* Starts as many as may run. From the event loop, so that no callback runs inside its caller's own call. */
 static int on_pump(sd_event_source *s, void *userdata)
 {
         struct children *cs = userdata;
@@ -232,7 +232,7 @@ struct child *child_run(struct children *cs, child_work_t work, json_object *inp
         *at = c;
         r = sd_event_add_time_relative(cs->event, &c->timer, CLOCK_BOOTTIME, CHILD_USEC, 0, on_timer, c);
         if (r < 0)
-                abort(); /* of memory, the only way for this to fail */
+                abort(); /* out of memory is the only way for this to fail */
         pump_later(cs);
         return c;
 }

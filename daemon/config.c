@@ -86,7 +86,7 @@ static int take_member(struct config *c, const char *key, json_object *value, st
         for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
                 if (STREQ(key, numbers[i].key))
                         return take_number(c, &numbers[i], value, f);
-        return failure_set(f, EINVAL, "there is no setting \"%s\"", key);
+        return failure_set(f, EINVAL, "unknown setting \"%s\"", key);
 }
 
 static int parse(struct config *c, const char *text, struct failure *f)

@@ -19,8 +19,8 @@ static void store_name(const struct custody *c, const struct kept *k, char name[
         snprintf(name, STORE_NAME_MAX, "%s-%s-%" PRIu64, kind_names[k->kind], c->id, k->value);
 }
 
-/* FDPOLL=0: the manager would drop a pidfd from the store as soon as its process exits, which is when it is
- * needed. */
+/* FDPOLL=0: otherwise the manager would drop a pidfd from the store when its process exits, which is just
+ * when it is needed. */
 static void store_add(const struct custody *c, const struct kept *k)
 {
         char name[STORE_NAME_MAX], state[STORE_NAME_MAX + 32];
@@ -30,7 +30,7 @@ static void store_add(const struct custody *c, const struct kept *k)
         snprintf(state, sizeof(state), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
         r = sd_pid_notify_with_fds(0, false, state, &k->fd, 1);
         if (r < 0)
-                log_warning("cannot put %s into the fd store, a restart of cprd would lose it: %s", name,
+                log_warning("cannot put %s into the fd store; a restart of cprd would lose it: %s", name,
                             strerror(-r));
 }
 

@@ -26,7 +26,7 @@ static int make_directories(struct daemon *d, struct failure *f)
         if (r >= 0)
                 r = make_directory(vms, 0700, f);
         if (r >= 0)
-                r = make_directory(handoffs, 0711, f); /* a QEMU of another user enters its own below it */
+                r = make_directory(handoffs, 0711, f); /* QEMUs of other users enter their own below it */
         if (r >= 0)
                 r = make_directory(d->state, 0750, f);
         if (r >= 0)
@@ -34,7 +34,7 @@ static int make_directories(struct daemon *d, struct failure *f)
         return r;
 }
 
-/* A second cprd would take sockets and journals away from the first one. */
+/* A second cprd would take sockets and journals away from the first. */
 static int lock_runtime(struct daemon *d, struct failure *f)
 {
         d->lock = open(d->runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -43,7 +43,7 @@ static int lock_runtime(struct daemon *d, struct failure *f)
         if (flock(d->lock, LOCK_EX | LOCK_NB) == 0)
                 return 0;
         failure_set(f, EBUSY, "another cprd runs in %s", d->runtime);
-        return failure_remedy(f, "end that one first: systemctl stop cprd");
+        return failure_remedy(f, "stop that one first: systemctl stop cprd");
 }
 
 static void init_queue(struct daemon *d)
@@ -113,7 +113,7 @@ void daemon_done(struct daemon *d)
         config_done(&d->config);
         sd_event_unref(d->event);
         if (d->lock >= 0)
-                flock(d->lock, LOCK_UN); /* also for a child that was forked a moment ago */
+                flock(d->lock, LOCK_UN); /* explicitly: a child forked a moment ago may still hold the fd */
         close_fd(d->lock);
         free(d->runtime);
         free(d->state);

@@ -3,7 +3,7 @@
 
 /*
  * All of cprd's state, in one place. Everything runs in one thread, in one sd-event loop, and nothing blocks:
- * what could is done by a child (children.h).
+ * work that could is done by a child (children.h).
  */
 
 #include "daemon/children.h"
@@ -14,10 +14,10 @@
 struct daemon {
         sd_event *event;
         struct config config;
-        char *runtime; /* /run/cprd: gone with the boot. Sockets, vms/NAME.json, handoffs/ID/journal,
+        char *runtime; /* /run/cprd, which a reboot clears. Sockets, vms/NAME.json, handoffs/ID/journal,
                           learnt.json */
         char *state;   /* /var/lib/cprd: history/ */
-        int lock;      /* of the runtime directory: there is one cprd */
+        int lock;      /* on the runtime directory: there is only one cprd */
         struct children *children;
         struct registry registry;
         struct history history;
@@ -27,12 +27,11 @@ struct daemon {
         struct server server;
 };
 
-/* Takes the configuration over, opens the two directories (made where they are missing) and reads what an
- * earlier cprd left in them: VMs and jobs in flight. Nothing is listening yet. EBUSY: another cprd runs
- * there. */
+/* Takes over the configuration, opens the two directories (creating them if missing) and reads what an
+ * earlier cprd left in them: VMs, and jobs in flight. Does not listen yet. EBUSY: another cprd runs there. */
 int daemon_init(struct daemon *d, const char *runtime, const char *state, struct config *config,
                 struct failure *f);
-/* Listens, and goes on with what an earlier cprd left. @starter and @dispatch: see queue.h, server.h. */
+/* Listens, and resumes what an earlier cprd left. @starter and @dispatch: see queue.h, server.h. */
 int daemon_start(struct daemon *d, const struct queue_starter *starter,
                  void (*dispatch)(struct call *call, const char *method), struct failure *f);
 void daemon_done(struct daemon *d);

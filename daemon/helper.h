@@ -7,7 +7,7 @@
 #include "proto/handoff.h"
 
 struct helper {
-        struct helper *next, **at; /* in a list of its owner's */
+        struct helper *next, **at; /* in the list of its owner */
         int fd;
         sd_event_source *io;
         struct job *job; /* NULL until its HELLO */
@@ -16,20 +16,20 @@ struct helper {
 };
 
 struct helper_handlers {
-        /* @fd is the handler's. */
+        /* Takes over @fd. */
         void (*message)(struct helper *h, const struct handoff_message *m, int fd);
-        /* It has hung up, or sent something malformed. It is the handler's to free it. */
+        /* It has hung up, or sent something malformed. The handler must free it. */
         void (*closed)(struct helper *h, const char *why);
 };
 
-/* Takes @fd over on success, and puts it at the head of @list. */
+/* Takes over @fd on success, and puts it at the head of @list. */
 int helper_new(sd_event *event, int fd, struct helper **list, const struct helper_handlers *handlers,
                void *userdata, struct helper **ret);
-/* Closes the connection; its job has no cprd-handoff then. NULL is allowed. */
+/* Closes the connection; its job then has no cprd-handoff. NULL is allowed. */
 void helper_free(struct helper *h);
 
 void helper_bind(struct helper *h, struct job *j);
-/* Sends the order: journal, what is in custody, BEGIN. */
+/* Sends the order: the journal, what is in custody, BEGIN. */
 int helper_send_order(struct helper *h);
 /* Tells it to roll back. */
 void helper_abort(struct helper *h);

@@ -11,7 +11,7 @@
 
 #define HELPERS_MAX 512
 
-/* The connection is of no more use. What that means is for its job to say. */
+/* The connection is useless now. What that means is up to its job. */
 static void drop(struct helper *h, const char *why)
 {
         if (h->job) {
@@ -31,10 +31,10 @@ static void on_hello(struct helper *h, const struct handoff_message *m)
                 drop(h, m->role == HANDOFF_HELPER ? "no handoff in flight has this id"
                                                   : "only cprd-handoff may connect");
         else if (runner_connected(j, h, m->value == 1) < 0)
-                drop(h, "this handoff has its cprd-handoff, or did not start this one");
+                drop(h, "this handoff already has a cprd-handoff, or did not start this one");
 }
 
-/* @fd is taken over. */
+/* Takes over @fd. */
 static void keep(struct job *j, enum custody_kind kind, uint64_t value, int fd)
 {
         struct failure f = {};

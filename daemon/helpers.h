@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The daemon's end of the handoff socket, RUNTIME/handoff: cprd-handoffs connect here, say which job is
- * theirs, get their order, and report. */
+/* The daemon's end of the handoff socket, RUNTIME/handoff: cprd-handoffs connect here, name their job, get
+ * their order, and report. */
 
 #include "daemon/runner.h"
 
@@ -14,7 +14,7 @@ struct helpers {
 };
 
 int helpers_listen(struct helpers *hs, struct queue *queue, const char *runtime, struct failure *f);
-/* Also allowed for one that is all zeros. */
+/* Also allowed if it is all zeros. */
 void helpers_done(struct helpers *hs);
 
 /* Takes over one end of a SOCK_SEQPACKET connection, as if it had been accepted. */

@@ -10,12 +10,12 @@
 #include <json-c/printbuf.h>
 
 #define RECORD_MAX (256U << 10) /* bytes of one file */
-#define REPLY_MAX  (768U << 10) /* bytes of one reply: clients take a message of 1 MiB */
+#define REPLY_MAX  (768U << 10) /* bytes of one reply; clients accept messages of 1 MiB */
 
 struct history_entry {
         uint64_t usec; /* CLOCK_REALTIME */
         char id[16], name[64];
-        bool is_sound; /* its file was looked at */
+        bool is_sound; /* its file has been checked */
 };
 
 static char *entry_path(const struct history *h, const struct history_entry *e)
@@ -23,7 +23,7 @@ static char *entry_path(const struct history *h, const struct history_entry *e)
         return file_path(h->directory, "%017" PRIu64 "-%s-%s.json", e->usec, e->id, e->name);
 }
 
-/* TIME-ID-NAME.json; an id has no hyphen, a name may have some. */
+/* TIME-ID-NAME.json; an id has no hyphen, but a name may. */
 static bool entry_parse(const char *file, struct history_entry *ret)
 {
         char name[sizeof(ret->name) + 8];
@@ -117,7 +117,7 @@ int history_add(struct history *h, const char *id, const char *name, json_object
                 return 0;
         clock_gettime(CLOCK_REALTIME, &now);
         e.usec = (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / NSEC_PER_USEC;
-        /* The clock may have been set back: the order is that of the ends all the same. */
+        /* The clock may have been set back; still, records stay in the order in which they ended. */
         if (h->n > 0 && e.usec <= h->entries[h->n - 1].usec)
                 e.usec = h->entries[h->n - 1].usec + 1;
         snprintf(e.id, sizeof(e.id), "%s", id);
@@ -146,8 +146,8 @@ static int print_text(json_object *o, struct printbuf *to, int level, int flags)
         return printbuf_memappend(to, text, (int)strlen(text));
 }
 
-/* A record that only prints itself, as it is in its file: parsing a hundred of them for one reply would keep
- * others waiting. That it is one is looked at once. NULL: it is not, or not there any more. */
+/* A record as a string that prints itself just as it is in its file: parsing a hundred for one reply would
+ * keep other callers waiting. It is checked once. NULL: it is not a record, or the file is gone. */
 static json_object *read_record(const struct history *h, struct history_entry *e, size_t *ret_size)
 {
         _cleanup_free_ char *path = entry_path(h, e), *text = NULL;

@@ -55,7 +55,7 @@ static void add_time(struct job *j, const char *stage, int64_t elapsed)
         json_object_array_add(j->stages, o);
 }
 
-/* An older cprd-handoff, which an upgrade has left running, does not say. */
+/* An older cprd-handoff, left running by an upgrade, does not tell. */
 static bool is_past_cancelling(json_object *progress)
 {
         return json_object_object_get_ex(progress, "cancellable", NULL) &&
@@ -116,8 +116,8 @@ void job_journal_remove(const struct job *j)
         _cleanup_close_ int dir = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int r = dir < 0 ? -errno : 0;
 
-        /* The journal first: a directory that has one comes back at the next start, and something else in
-         * there may refuse to go. */
+        /* The journal first: a directory that has one comes back at the next start, and something else in the
+         * directory may refuse to go. */
         unlink(journal);
         if (r >= 0)
                 r = file_remove_tree(dir, j->id);

@@ -29,7 +29,7 @@ bool job_record_is(const struct job *j, const char *outcome)
         return STREQ(json_str(j->record, "outcome") ?: "", outcome);
 }
 
-/* Which outcomes there are is for cprd-handoff's table of stages to say; a word it must be. */
+/* Which outcomes exist is up to cprd-handoff's table of stages, but there must be one. */
 static bool has_outcome(const struct job *j)
 {
         const char *outcome = json_str(j->record, "outcome") ?: "";
@@ -50,7 +50,7 @@ void job_record_complete(struct job *j)
         if (!has_outcome(j))
                 job_record_make(j, "needs_operator", "cprd-handoff has left a record without an outcome",
                                 "look at both QEMUs of this VM");
-        /* What they are is known here, whatever the journal says. */
+        /* These are known here, whatever the journal says. */
         json_add_str(j->record, "id", j->id);
         json_add_str(j->record, "name", j->name);
         if (!j->check && is_empty(json_arr(j->record, "findings")))

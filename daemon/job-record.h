@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The record of a job that has ended (Record of io.cprd.varlink). Normally cprd-handoff makes it. */
+/* The record of a job that has ended (Record of io.cprd.varlink). Normally cprd-handoff writes it. */
 
 #include "daemon/job.h"
 
-/* Makes a record, where no cprd-handoff can. @remedy may be NULL. */
+/* Makes a record when no cprd-handoff can. @remedy may be NULL. */
 void job_record_make(struct job *j, const char *outcome, const char *reason, const char *remedy);
 
-/* Checks j->record, and completes it: a cprd-handoff that recovered knows less than the journal does. */
+/* Checks and completes j->record: a cprd-handoff that recovered knows less than the journal. */
 void job_record_complete(struct job *j);
 
 bool job_record_is(const struct job *j, const char *outcome);

@@ -85,7 +85,7 @@ void job_notify_end(struct job *j)
         }
 }
 
-/* Those that are there now: asked once, when the CID is known and nothing has been touched. */
+/* The connections at the beginning: counted once, when the CID is known and nothing has been touched. */
 static int64_t connections_at_begin(struct job *j, int64_t cid)
 {
         if (j->connections < 0 && cid >= 0)

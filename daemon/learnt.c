@@ -6,7 +6,7 @@
 
 #include <fcntl.h>
 
-#define FILE_MAX (1U << 20) /* bytes; one answer has some 5 KB */
+#define FILE_MAX (1U << 20) /* bytes; one answer has about 5 KB */
 #define ONE_MAX  (32U << 10)
 
 void learnt_init(struct learnt *l, const char *runtime)
@@ -51,7 +51,7 @@ void learnt_add(struct learnt *l, json_object *one)
         json_object_array_add(l->list, json_object_get(one));
         r = file_write(l->path, json_object_to_json_string_ext(l->list, JSON_C_TO_STRING_PLAIN), 0600);
         if (r < 0)
-                log_warning("cannot save %s, a restart of cprd will forget it: %s", l->path, strerror(-r));
+                log_warning("cannot save %s; a restart of cprd will forget it: %s", l->path, strerror(-r));
 }
 
 static bool is_named(const char *path, const char *wanted)

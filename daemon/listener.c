@@ -5,7 +5,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-/* cprd's unit runs in the group that its socket shall have, without the power to change a file's group. */
+/* cprd's unit runs in the group that its socket should have, but without the privilege to change a file's
+ * group. */
 static int set_group(const char *path, gid_t group)
 {
         struct stat st;
@@ -35,7 +36,7 @@ int listener_open(const char *path, int type, mode_t mode, gid_t group, int *ret
         r = set_group(path, group);
         if (r < 0)
                 return r;
-        /* Nobody gets in before listen(). */
+        /* Nobody can connect before listen(). */
         if (chmod(path, mode) < 0 || listen(fd, 128) < 0)
                 return -errno;
         *ret_fd = TAKE_FD(fd);

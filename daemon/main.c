@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * cprd, the service: see cprd(8). Started by systemd (Type=notify); the directories come from its
- * RUNTIME_DIRECTORY and STATE_DIRECTORY, and fds of handoffs in flight from its fd store.
+ * cprd, the service: see cprd(8). Started by systemd (Type=notify). The directories come from its
+ * RUNTIME_DIRECTORY and STATE_DIRECTORY, the fds of handoffs in flight from its fd store.
  */
 #include "common/log.h"
 #include "daemon/api.h"
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-#define EXIT_CONFIG 78 /* systemd.exec(5); the unit does not start it again then */
+#define EXIT_CONFIG 78 /* systemd.exec(5); the unit does not restart it then */
 
 static int take_stored_fds(struct daemon *d, struct failure *f)
 {
@@ -22,7 +22,7 @@ static int take_stored_fds(struct daemon *d, struct failure *f)
         int n = sd_listen_fds_with_names(true, &names);
 
         if (n < 0)
-                return failure_set(f, n, "cannot take fds over from systemd: %s", strerror(-n));
+                return failure_set(f, n, "cannot take over fds from systemd: %s", strerror(-n));
         for (int i = 0; i < n; i++) {
                 recovery_take_fd(&d->queue, names[i], SD_LISTEN_FDS_START + i);
                 free(names[i]);
@@ -99,7 +99,7 @@ static int start(struct daemon *d, struct config *config, struct units **ret_uni
                 r = take_stored_fds(d, f);
         if (r < 0)
                 return failure_set(f, r, "cannot start: %s", strerror(-r));
-        /* Without a bus there are no handoffs, but VMs can be registered; each handoff tries again. */
+        /* Without a bus VMs can be registered but not handed off; each handoff tries to connect again. */
         if (units_new(d->event, &events, d, ret_units, &no_bus) < 0)
                 log_failure(LOG_WARNING, &no_bus, "no handoffs for now");
         starter.userdata = *ret_units;
@@ -141,7 +141,7 @@ static void help(void)
 {
         printf("Usage: cprd [--config FILE]\n\n"
                "Replaces the QEMU under a running VM and keeps its AF_VSOCK connections. This is the service,\n"
-               "started by systemd; what talks to it is cprctl(1).\n\n"
+               "started by systemd; use cprctl(1) to talk to it.\n\n"
                "      --config FILE  configuration instead of " CONFIG_PATH "\n"
                "      --help\n"
                "      --version\n");

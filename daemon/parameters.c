@@ -9,7 +9,7 @@ static const struct parameter *find(const struct parameter *known, const char *n
         return NULL;
 }
 
-/* C cannot tell what is behind a NUL. */
+/* C strings end at a NUL and would lose what follows. */
 static bool is_text(json_object *value)
 {
         return json_object_is_type(value, json_type_string) &&

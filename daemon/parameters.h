@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the parameters of a method must be. */
+/* What a method's parameters must look like. */
 
 #include "proto/base.h"
 
@@ -13,6 +13,6 @@ struct parameter {
         bool needed;
 };
 
-/* The first parameter that is missing, unknown or of a wrong type; NULL: all are well. A null says the same
- * as nothing. @known ends with a NULL name, or has PARAMETERS_MAX. */
+/* The first parameter that is missing, unknown or of the wrong type; NULL: all are valid. A null counts as
+ * absent. @known ends with a NULL name, or has PARAMETERS_MAX entries. */
 const char *parameters_defect(const struct parameter *known, json_object *parameters);

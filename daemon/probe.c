@@ -29,7 +29,7 @@ static json_object *probe_kernel(void)
         return o;
 }
 
-/* Runs cprd-inspect, and reads the one object that it writes. */
+/* Runs cprd-inspect and reads the one object that it writes. */
 static json_object *run_inspect(const char *binary)
 {
         char text[16384];
@@ -79,7 +79,7 @@ static json_object *probe_binary(const char *binary)
         return o;
 }
 
-/* Those of the allow-list that exist, and are for this machine. */
+/* Those on the allow-list that exist and are for this machine. */
 static json_object *default_binaries(json_object *patterns)
 {
         json_object *list = json_object_new_array();

@@ -89,7 +89,7 @@ static json_object *order_make(const struct queue *q, const struct vm *vm,
         return o;
 }
 
-/* Six hex digits that no job and no record has. */
+/* Six hex digits that no job and no record uses. */
 static int id_make(const struct queue *q, char id[static 16])
 {
         for (int i = 0; i < 100; i++) {
@@ -108,7 +108,7 @@ static int keep_source(struct job *j, const struct vm *vm, struct failure *f)
 {
         int pidfd = fcntl(vm->process.pidfd, F_DUPFD_CLOEXEC, 3);
 
-        return pidfd < 0 ? failure_set(f, ESRCH, "its QEMU is gone")
+        return pidfd < 0 ? failure_set(f, ESRCH, "its QEMU has exited")
                          : custody_keep(&j->custody, CUSTODY_SOURCE, 0, pidfd, f);
 }
 
@@ -134,7 +134,7 @@ int queue_ask(struct queue *q, struct vm *vm, const struct queue_request *reques
                 return r;
         }
         queue_add(q, j);
-        log_full(j->check ? LOG_DEBUG : LOG_INFO, j->name, j->id, "%s asked for by %s",
+        log_full(j->check ? LOG_DEBUG : LOG_INFO, j->name, j->id, "%s requested by %s",
                  j->check ? "check" : "handoff", request->caller);
         *ret = j;
         queue_pump(q);
@@ -143,7 +143,7 @@ int queue_ask(struct queue *q, struct vm *vm, const struct queue_request *reques
 
 /* ---- whose turn it is ---- */
 
-/* In the order in which they were asked for, which after a restart is not that of the list. */
+/* In order of request, which after a restart is not the order of the list. */
 static struct job *oldest_waiting(const struct queue *q)
 {
         struct job *oldest = NULL;
@@ -155,7 +155,7 @@ static struct job *oldest_waiting(const struct queue *q)
         return oldest;
 }
 
-/* An orphan that nobody had begun with counts as waiting. */
+/* An orphan that was never begun counts as waiting. */
 static bool is_active(const struct job *j)
 {
         return j->state != JOB_WAITING && (j->state != JOB_ORPHANED || job_has_begun(j));

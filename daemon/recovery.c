@@ -7,7 +7,7 @@
 
 #include <dirent.h>
 
-#define ORPHAN_WAIT_USEC (10 * USEC_PER_SEC) /* cprd-handoff connects again by itself, if it runs */
+#define ORPHAN_WAIT_USEC (10 * USEC_PER_SEC) /* if cprd-handoff runs, it reconnects by itself */
 
 static bool is_id(const char *name)
 {
@@ -46,7 +46,7 @@ int recovery_load(struct queue *q, struct failure *f)
                 struct failure why = {};
 
                 if (is_id(names[i]->d_name) && load_one(q, names[i]->d_name, &why) < 0)
-                        log_warning("handoff %s is forgotten: %s", names[i]->d_name, why.what);
+                        log_warning("handoff %s is dropped: %s", names[i]->d_name, why.what);
                 free(names[i]);
         }
         free(names);
@@ -84,7 +84,7 @@ static void resume(struct job *j)
                 runner_end(j);
                 return;
         }
-        log_full(LOG_NOTICE, j->name, j->id, "in flight when cprd ended%s%s",
+        log_full(LOG_NOTICE, j->name, j->id, "was in flight when cprd ended%s%s",
                  job_has_begun(j) ? ", in stage " : "", j->stage);
         find_process(j, CUSTODY_SOURCE, json_int(j->order, "pid", 0), json_int(j->order, "startTime", 0));
         if (job_facts_destination_process(j->facts, &pid, &start_time))

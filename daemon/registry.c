@@ -7,7 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 
-#define ENTRY_MAX 65536 /* bytes of one file */
+#define ENTRY_MAX 65536 /* bytes in one file */
 
 struct vm *registry_find(const struct registry *reg, const char *name)
 {
@@ -27,7 +27,7 @@ static void insert(struct registry *reg, struct vm *vm)
         *at = vm;
 }
 
-/* Takes it out of the list, and frees it. */
+/* Takes it out of the list and frees it. */
 static void drop(struct registry *reg, struct vm *vm)
 {
         struct vm **at = &reg->vms;
@@ -124,7 +124,7 @@ int registry_init(struct registry *reg, sd_event *event, const char *runtime, st
 
                 if (suffix && STREQ(suffix, ".json") && suffix > entry->d_name &&
                     load_one(reg, dirfd(dir), entry->d_name, &why) < 0)
-                        log_warning("%s/%s is left out: %s", reg->directory, entry->d_name, why.what);
+                        log_warning("%s/%s is ignored: %s", reg->directory, entry->d_name, why.what);
         }
         closedir(dir);
         return 0;

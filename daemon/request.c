@@ -32,7 +32,7 @@ bool request_may_use(struct call *call, const char *binary)
         if (config_allows(&d->config, binary))
                 return true;
         failure_set(&f, EPERM, "%.300s is not among the binaries allowed as a destination", binary);
-        failure_remedy(&f, "use one of those, or add it to \"binaries\" in " CONFIG_PATH);
+        failure_remedy(&f, "use one that is, or add it to \"binaries\" in " CONFIG_PATH);
         reply_failure(call, "NotUsable", &f);
         return false;
 }
@@ -56,7 +56,7 @@ bool request_read(struct call *call, const struct vm *vm, struct queue_request *
                 failure_remedy(&f, "build it with -Dfault_injection=true, for tests only");
         } else if (vm_is_gone(vm)) {
                 failure_set(&f, ESRCH, "the QEMU of %s (pid %d) has exited", vm->name, vm->pid);
-                failure_remedy(&f, "register it again when it runs");
+                failure_remedy(&f, "register it again when it is running");
         }
         if (f.error) {
                 reply_failure(call, "NotUsable", &f);

@@ -18,7 +18,8 @@
 
 /* ---- the end ---- */
 
-/* The destination: the pidfd in custody says for certain which process it is, else its start time must. */
+/* The destination: the pidfd in custody identifies its process for certain; failing that, its start time
+ * must. */
 static void find_destination(const struct job *j, struct process *ret)
 {
         int64_t pid, start_time;
@@ -32,11 +33,11 @@ static void find_destination(const struct job *j, struct process *ret)
         if (copy < 0 && job_facts_destination_process(j->facts, &pid, &start_time))
                 process_open(ret, (pid_t)pid, (uint64_t)start_time, &f);
         if (ret->pidfd < 0)
-                log_full(LOG_WARNING, j->name, j->id, "the new QEMU is gone already: %s",
-                         f.what[0] ? f.what : "nothing is known of it");
+                log_full(LOG_WARNING, j->name, j->id, "the new QEMU has already exited: %s",
+                         f.what[0] ? f.what : "nothing is known about it");
 }
 
-/* Whether the guest is in the destination now: also when the last steps have failed, if it lives. */
+/* Whether the guest is now in the destination. It is, if that lives, even if the last steps failed. */
 static bool has_moved(const struct job *j, const struct process *destination)
 {
         if (job_record_is(j, "updated"))
@@ -45,7 +46,7 @@ static bool has_moved(const struct job *j, const struct process *destination)
                destination->pidfd >= 0 && process_is_alive(destination);
 }
 
-/* A journal that was left by an accident may be older than what the registry says. */
+/* A journal left over by accident may be older than the registry. */
 static bool is_about(const struct job *j, const struct vm *vm)
 {
         return json_int(j->order, "pid", -1) == vm->pid &&
@@ -71,8 +72,8 @@ static void update_registry(struct job *j)
         vm_set_last_handoff(vm, j->id);
 }
 
-/* The record is kept before everything else of the job goes: after a crash in between it ends once more, with
- * the same record. */
+/* The record is kept before anything else of the job is removed: after a crash in between, it ends once more,
+ * with the same record. */
 void runner_end(struct job *j)
 {
         struct queue *q = j->queue;
@@ -97,7 +98,7 @@ void runner_end(struct job *j)
 static void give_up(struct job *j, const char *reason)
 {
         char remedy[256] = "see why systemd cannot start cprd-handoff@.service (journalctl -u cprd)";
-        const bool untouched = !job_has_begun(j) && !j->check; /* a check that was none has failed */
+        const bool untouched = !job_has_begun(j) && !j->check; /* a check that never ran has failed */
 
         if (!untouched)
                 snprintf(remedy, sizeof(remedy),
@@ -130,7 +131,7 @@ void runner_finished(struct job *j)
         if (j->record)
                 runner_end(j);
         else
-                runner_lost(j, "cprd-handoff said that it has finished, but the journal has no record");
+                runner_lost(j, "cprd-handoff said that it had finished, but the journal has no record");
 }
 
 void runner_lost(struct job *j, const char *why)
@@ -193,7 +194,7 @@ void runner_absent(struct job *j)
 {
         if (j->state != JOB_ORPHANED)
                 return;
-        /* Its guest may be paused: it waits for no turn. */
+        /* Its guest may be paused, so it does not wait for its turn. */
         if (job_has_begun(j)) {
                 runner_begin(j);
                 return;
@@ -255,7 +256,7 @@ static void on_stalled(struct job *j)
                 runner_heard(j);
                 return;
         }
-        log_full(LOG_WARNING, j->name, j->id, "cprd-handoff does not answer%s%s and is killed",
+        log_full(LOG_WARNING, j->name, j->id, "cprd-handoff does not respond%s%s and is killed",
                  job_has_begun(j) ? " in stage " : "", j->stage);
         kill_helper(j);
         runner_lost(j, "cprd-handoff hung");

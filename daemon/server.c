@@ -17,10 +17,10 @@ struct connection {
         struct caller caller;
         struct call *call; /* open; NULL: none */
         struct connection *ready_next;
-        bool ready;   /* it waits for its turn, in the server's list */
+        bool ready;   /* waiting for its turn, in the server's list */
         bool broken;  /* to be closed at its next turn */
-        bool ended;   /* the peer sends no more */
-        bool hung_up; /* …and reads no more */
+        bool ended;   /* the peer sends nothing more */
+        bool hung_up; /* …and reads nothing more */
         bool pending; /* output waits until it can be sent */
 };
 
@@ -73,7 +73,7 @@ static void connection_free(struct connection *c)
         free(c);
 }
 
-/* Waits for what the connection can go on with. */
+/* Waits for whatever lets the connection continue. */
 static int connection_arm(struct connection *c)
 {
         bool input = !c->call && !c->ended && !c->pending && !c->ready;
@@ -83,7 +83,7 @@ static int connection_arm(struct connection *c)
         return sd_event_source_set_io_events(c->io, (input ? EPOLLIN : 0) | (c->pending ? EPOLLOUT : 0));
 }
 
-/* It is gone on with, or closed, when all others have had their turn. */
+/* It continues, or is closed, after all others have had their turn. */
 static void connection_queue(struct connection *c)
 {
         if (!c->ready)
@@ -116,13 +116,13 @@ static void connection_send(struct connection *c, json_object *message)
 
         json_object_put(message);
         if (r < 0) {
-                log_warning("%s is cut off: it does not read its replies", c->caller.text);
+                log_warning("%s is disconnected: it does not read its replies", c->caller.text);
                 connection_break(c);
         }
         connection_flush(c);
 }
 
-/* A method with a NUL in it is none: what is behind it would be lost on everybody. */
+/* A method with a NUL in it is invalid: C strings would lose what follows. */
 static const char *method_of(json_object *message)
 {
         json_object *method = NULL;
@@ -132,7 +132,7 @@ static const char *method_of(json_object *message)
         return name && strlen(name) == (size_t)json_object_get_string_len(method) ? name : NULL;
 }
 
-/* Makes a call of a message, and lets it run. Returns false when the message is not a call. */
+/* Turns a message into a call, and runs it. Returns false if the message is not a call. */
 static bool connection_call(struct connection *c, json_object *message)
 {
         const char *method = method_of(message);
@@ -156,7 +156,7 @@ static bool connection_call(struct connection *c, json_object *message)
         return true;
 }
 
-/* Takes up one call. */
+/* Takes the next call. */
 static void connection_next(struct connection *c)
 {
         _cleanup_json_ json_object *message = NULL;
@@ -166,7 +166,7 @@ static void connection_next(struct connection *c)
         if (r > 0 && connection_call(c, message))
                 return;
         if (r != 0)
-                log_info("%s is cut off: %s", c->caller.text, r < 0 ? f.what : "not a method call");
+                log_info("%s is disconnected: %s", c->caller.text, r < 0 ? f.what : "not a method call");
         if (r != 0 || c->ended || connection_arm(c) < 0)
                 connection_break(c);
 }
@@ -188,13 +188,13 @@ static int on_turn(sd_event_source *source, void *userdata)
         return 0;
 }
 
-/* Only what comes counts: somebody who waits for a reply is not idle. */
+/* Only input counts; a caller waiting for a reply is not idle. */
 static int on_idle(sd_event_source *s, uint64_t usec, void *userdata)
 {
         struct connection *c = userdata;
 
         if (!c->call) {
-                log_debug("%s is cut off: idle", c->caller.text);
+                log_debug("%s is disconnected: idle", c->caller.text);
                 connection_break(c);
         }
         return 0;
@@ -207,8 +207,8 @@ static void restart_idle(struct connection *c)
                 connection_break(c);
 }
 
-/* The kernel says so again and again. What has been read is done all the same, unless somebody waits for it.
- */
+/* The kernel reports a hang-up again and again. What has been read is still done, unless its caller waits for
+ * a reply. */
 static void on_hang_up(struct connection *c)
 {
         c->ended = c->hung_up = true;
@@ -233,7 +233,7 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
                 r = varlink_fill(c->varlink);
         c->ended = c->ended || r == 0;
         if (r < 0 && r != -EAGAIN) {
-                log_info("%s is cut off: %s", c->caller.text, strerror(-r));
+                log_info("%s is disconnected: %s", c->caller.text, strerror(-r));
                 connection_break(c);
         }
         connection_flush(c);
@@ -285,7 +285,7 @@ static int connection_watch(struct connection *c)
         int fd = varlink_fd(c->varlink), r;
 
         r = sd_event_add_io(s->event, &c->io, fd, EPOLLIN, on_io, c);
-        if (r >= 0) /* whenever others wake up too */
+        if (r >= 0) /* imprecise, so that it coincides with other wake-ups */
                 r = sd_event_add_time_relative(s->event, &c->idle, CLOCK_BOOTTIME, s->idle_usec,
                                                s->idle_usec / 4 + 1, on_idle, c);
         if (r >= 0)
@@ -331,7 +331,7 @@ int server_listen(struct server *s, sd_event *event, const char *runtime,
                   void (*dispatch)(struct call *call, const char *method), void *context, struct failure *f)
 {
         _cleanup_free_ char *path = file_path(runtime, "io.cprd");
-        gid_t group = caller_group(); /* none, before it is installed: root only */
+        gid_t group = caller_group(); /* none before installation: root only */
         int r;
 
         *s = (struct server){.event = event,
@@ -345,7 +345,7 @@ int server_listen(struct server *s, sd_event *event, const char *runtime,
                 r = sd_event_add_io(event, &s->io, s->fd, EPOLLIN, on_accept, s);
         if (r >= 0)
                 r = sd_event_add_defer(event, &s->turn, on_turn, s);
-        if (r >= 0) /* what comes from elsewhere goes first */
+        if (r >= 0) /* other event sources go first */
                 r = sd_event_source_set_priority(s->turn, SD_EVENT_PRIORITY_NORMAL + 1);
         if (r >= 0)
                 r = sd_event_source_set_enabled(s->turn, SD_EVENT_OFF);

@@ -24,7 +24,7 @@ static void unit_name(const char *id, char *name, size_t size)
         snprintf(name, size, UNIT_PREFIX "%s" UNIT_SUFFIX, id);
 }
 
-/* The id in a unit's name; false: it is another unit. */
+/* The id in a unit's name; false: it is some other unit. */
 static bool unit_id(const char *unit, char *id, size_t size)
 {
         const size_t prefix = strlen(UNIT_PREFIX), suffix = strlen(UNIT_SUFFIX);
@@ -52,7 +52,7 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *error
         return 0;
 }
 
-/* A call of the manager on its way: for which job. */
+/* A pending call of the manager, and the job it is for. */
 struct unit_call {
         struct units *units;
         char id[16];
@@ -66,12 +66,12 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
         if (!e)
                 return 0;
-        snprintf(why, sizeof(why), "systemd does not start or kill its cprd-handoff: %s", e->message);
+        snprintf(why, sizeof(why), "systemd refused to start or kill its cprd-handoff: %s", e->message);
         call->units->events->failed(call->units->userdata, call->id, why);
         return 0;
 }
 
-/* The answer to ListUnitsByNames: of its ten columns the fourth is the state. One that is not loaded is
+/* The answer to ListUnitsByNames: the fourth of its ten columns is the state. A unit that is not loaded is
  * listed as inactive. */
 static int on_looked(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
@@ -88,7 +88,7 @@ static int on_looked(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return 0;
 }
 
-/* Sends @m, whose answer is @answer's. */
+/* Sends @m; @answer handles the reply. */
 static int call_manager(struct units *u, const char *id, sd_bus_message *m, sd_bus_message_handler_t answer)
 {
         struct unit_call *call = mem_new(1, sizeof(*call));
@@ -102,7 +102,7 @@ static int call_manager(struct units *u, const char *id, sd_bus_message *m, sd_b
                 free(call);
                 return r;
         }
-        /* From now on the bus holds it until the answer, or its own end. */
+        /* From now on the bus owns it, until the answer or the bus's own end. */
         sd_bus_slot_set_destroy_callback(slot, free);
         sd_bus_slot_set_floating(slot, 1);
         sd_bus_slot_unref(slot);
@@ -113,7 +113,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 {
         struct units *u = userdata;
 
-        log_warning("the system bus is gone; the next handoff connects to it again");
+        log_warning("lost the system bus; the next handoff will reconnect");
         u->bus = sd_bus_flush_close_unref(u->bus);
         return 0;
 }
@@ -132,7 +132,7 @@ static int connect_bus(struct units *u)
                 r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local",
                                               "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
                                               "Disconnected", on_disconnected, NULL, u);
-        if (r >= 0) /* or the manager sends no signals */
+        if (r >= 0) /* without it, the manager sends no signals */
                 r = sd_bus_call_method_async(bus, NULL, manager, manager_path, manager_interface, "Subscribe",
                                              NULL, NULL, NULL);
         if (r >= 0)
@@ -175,7 +175,7 @@ struct units *units_free(struct units *u)
         return NULL;
 }
 
-/* A call of the service manager, its arguments still to be appended. */
+/* A call of the service manager; the arguments are yet to be appended. */
 static int new_call(struct units *u, const char *method, struct failure *f, sd_bus_message **ret)
 {
         int r = bus_get(u, f);

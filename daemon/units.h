@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * cprd-handoff@ID.service, started and killed over sd-bus: the manager's D-Bus interface,
- * org.freedesktop.systemd1(5). All calls return at once; what comes of them is told later.
+ * cprd-handoff@ID.service, started and killed over sd-bus through the manager's D-Bus interface,
+ * org.freedesktop.systemd1(5). All calls return at once; their results are reported later.
  */
 
 #include "proto/base.h"
@@ -15,19 +15,19 @@ struct units;
 struct units_events {
         /* The unit of job @id could not be started. */
         void (*failed)(void *userdata, const char *id, const char *why);
-        /* The answer to units_look(): it does not run. */
+        /* The answer to units_look(): it is not running. */
         void (*absent)(void *userdata, const char *id);
 };
 
-/* Connects to the system bus. Without one this fails, but *ret is usable: each call tries to connect again.
- */
+/* Connects to the system bus. Without one this fails, but *ret is usable: each call tries again to
+ * connect. */
 int units_new(sd_event *event, const struct units_events *events, void *userdata, struct units **ret,
               struct failure *f);
 struct units *units_free(struct units *u);
 
-/* Starts the unit of job @id, in the place of an instance of it that may still be there. */
+/* Starts the unit of job @id, replacing any instance that may still be there. */
 int units_start(struct units *u, const char *id, struct failure *f);
-/* Asks whether it runs. */
+/* Asks whether it is running. */
 int units_look(struct units *u, const char *id);
-/* Kills its main process, no other one of its control group. */
+/* Kills its main process and nothing else in its control group. */
 int units_kill(struct units *u, const char *id);

@@ -76,7 +76,7 @@ void vm_save(const struct vm *vm)
         r = file_write(vm->path, json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE), 0600);
         if (r < 0)
                 log_full(LOG_WARNING, vm->name, NULL,
-                         "cannot save its registry entry, a restart of cprd will forget it: %s",
+                         "cannot save its registry entry; a restart of cprd will forget it: %s",
                          strerror(-r));
 }
 
@@ -92,7 +92,7 @@ static int on_exit_watch(sd_event_source *s, int fd, uint32_t revents, void *use
 
         vm->exit_watch = sd_event_source_disable_unref(vm->exit_watch);
         process_close(&vm->process);
-        /* At the end of a handoff the source exits because it was asked to. */
+        /* At the end of a handoff the source exits because it was told to. */
         if (!vm->job[0])
                 log_full(LOG_NOTICE, vm->name, NULL, "QEMU (pid %d) has exited", vm->pid);
         return 0;
@@ -152,7 +152,7 @@ void vm_learn(struct vm *vm, json_object *record)
                 json_int(record, "connectionsAfter", json_int(record, "connectionsBefore", vm->connections));
         if (json_int(source, "pid", 0) == vm->pid)
                 set_qemu(vm, source);
-        /* A path that it was started by says more than where a link of that name led to then. */
+        /* The path it was started by says more than where a link of that name led at the time. */
         if (vm->binary[0] != '/' && json_int(source, "pid", 0) == vm->pid)
                 set_text(&vm->binary, json_str(source, "binary"));
         vm_save(vm);

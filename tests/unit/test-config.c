@@ -70,7 +70,7 @@ static void mistakes(void)
                 {"", "not JSON"},
                 {"{\"maxPause\": 1", "not JSON"},
                 {"[]", "not a JSON object"},
-                {"{\"maxPauze\": 1}", "there is no setting \"maxPauze\""},
+                {"{\"maxPauze\": 1}", "unknown setting \"maxPauze\""},
                 {"{\"maxPause\": 10}", "\"maxPause\" must be"},
                 {"{\"maxPause\": \"2s\"}", "\"maxPause\" must be"},
                 {"{\"handoffs\": 0}", "\"handoffs\" must be"},
