@@ -140,7 +140,8 @@ static int begin_one(struct batch *b)
         return 0;
 }
 
-/* As many as there is room for. If the system runs out of something, the rest waits for those that run. */
+/* As many as there is room for. If the system runs out of something, the rest waits for those that are
+ * running. */
 static void begin_some(struct batch *b)
 {
         while (b->begun < b->n && b->begun - b->ended < AT_ONCE && !interrupted) {
@@ -211,7 +212,7 @@ static void end_one(struct batch *b, struct task *t)
         fflush(stdout);
 }
 
-/* Waits until a child reports, which it does once, at its end. */
+/* Waits until a child reports, which it does once, when it ends. */
 static void wait_for_ends(struct batch *b)
 {
         struct pollfd pollers[AT_ONCE];

@@ -9,15 +9,15 @@
 /* Exit statuses of cprctl. */
 enum {
         EXIT_UPDATED = 0, /* or: done */
-        EXIT_REFUSED = 1, /* by a check, nothing was touched; or: it failed */
+        EXIT_REFUSED = 1, /* by a check, with nothing touched; or: it failed */
         EXIT_STILL_ON_SOURCE = 2,
         EXIT_NEEDS_OPERATOR = 3,
         EXIT_USAGE = 64,
-        EXIT_INTERRUPTED = 130, /* the handoff goes on */
+        EXIT_INTERRUPTED = 130, /* the handoff continues */
 };
 
 struct options {
-        const char *socket; /* NULL: the usual one */
+        const char *socket; /* NULL: the default one */
         bool json, rehearse;
         const char *name, *qmp, *qemu, *id;
         int64_t pid;

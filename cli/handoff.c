@@ -80,7 +80,7 @@ static json_object *request_make(const struct options *o)
         return parameters;
 }
 
-/* cprd went away during the call, but the handoff does not end with it: its record can be asked for by id. */
+/* cprd went away during the call, but the handoff did not end with it: ask for its record by id. */
 static int ask_history(struct watch *w, json_object **ret_record)
 {
         uint64_t until = now_usec() + RECONNECT_USEC;
@@ -116,19 +116,19 @@ static void say_lost(const struct options *o, const char *id, int r)
 {
         if (r == -EINTR && id)
                 fprintf(stderr,
-                        "cprctl: the handoff continues without cprctl. To see how it ends: cprctl history --id %s; to call it off: "
+                        "cprctl: the handoff continues without cprctl. To see how it ends: cprctl history --id %s; to cancel it: "
                         "cprctl cancel %s\n",
                         id, o->name);
         else if (id)
                 fprintf(stderr,
-                        "cprctl: cprd has gone away (%s), and how the handoff ended is not known. "
+                        "cprctl: lost the connection to cprd (%s); the outcome of the handoff is not known. "
                         "Ask again: cprctl history --id %s\n",
                         strerror(-r), id);
         else
                 fprintf(stderr, "cprctl: no answer from cprd: %s\n", strerror(-r));
 }
 
-/* Calls Handoff and waits for the end of it, also if cprd is restarted meanwhile. */
+/* Calls Handoff and waits for its end, even if cprd is restarted meanwhile. */
 static int watch(struct watch *w, struct cprd *c, json_object **ret_end)
 {
         _cleanup_json_ json_object *reply = NULL, *record = NULL;

@@ -54,7 +54,7 @@ static const struct verb {
         {"probe", verb_probe, NAME_BINARIES, "[QEMU...]", "what this host's kernel and QEMUs can do"},
         {"register", verb_register, NAME_MUST, "NAME --pid PID --qmp PATH", "tell cprd about a running QEMU"},
         {"unregister", verb_unregister, NAME_MUST, "NAME", "forget a VM; its QEMU keeps running"},
-        {"list", verb_list, NAME_NONE, "[--outdated]", "all VMs, what each runs and what its path has now"},
+        {"list", verb_list, NAME_NONE, "[--outdated]", "all VMs, what each runs and what is at its path now"},
         {"show", verb_show, NAME_MUST, "NAME", "one VM"},
         {"check", verb_check, NAME_MUST, "NAME [--qemu PATH]",
          "would a handoff work? The guest notices nothing"},
@@ -115,8 +115,7 @@ static int parse_pid(const char *text, int64_t *ret)
         return 0;
 }
 
-/* A path as cprd needs it, which has another working directory. The caller owns it, for the program's life.
- */
+/* The absolute path, since cprd has another working directory. The caller's, for the program's life. */
 static const char *absolute(const char *path)
 {
         char directory[PATH_MAX];

@@ -54,7 +54,7 @@ static void print_kernel(json_object *kernel)
                 printf("           %s\n", problem);
 }
 
-/* Only our module has a version; the distributions' does not. */
+/* Only our module has a version; the distribution's does not. */
 static void print_versions(json_object *info)
 {
         char module[64] = "";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/printable.h"
 
-/* The character at @text and how many bytes it has; 0 bytes: it is no UTF-8. */
+/* The character at @text and its length in bytes; 0 bytes: it is not UTF-8. */
 static size_t decode(const char *text, uint32_t *ret)
 {
         static const struct {
@@ -132,7 +132,7 @@ char *printable_json(json_object *o)
         if (!f)
                 return NULL;
         while (*from) {
-                uint32_t c = 0xfffd; /* what is no UTF-8 is the replacement character for every reader */
+                uint32_t c = 0xfffd; /* every reader shows the replacement character for what is not UTF-8 */
                 size_t n = decode(from, &c);
 
                 if (n > 0 && is_harmless(c))

@@ -51,7 +51,7 @@ int verb_probe(const struct options *o)
         return json_flag(kernel, "resetOwner") ? 0 : EXIT_REFUSED;
 }
 
-/* For verbs whose reply says nothing but that it was done. */
+/* For verbs whose reply only says that it was done. */
 static int done(const struct options *o, int r, json_object *reply, const char *what)
 {
         if (r != 0)

@@ -39,7 +39,7 @@ void table_add(struct table *t, enum colour c, const char *const *cells)
         t->colours[t->n_rows++] = c;
 }
 
-/* In characters, of text that is UTF-8. */
+/* In characters, for UTF-8 text. */
 static size_t text_width(const char *text)
 {
         size_t n = 0;

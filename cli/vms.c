@@ -12,7 +12,7 @@ static bool same_file(const char *a, const char *b)
                first.st_ino == second.st_ino;
 }
 
-/* At the process itself, as only root may. */
+/* Looks at the process itself, as only root may. */
 static enum outdated look(json_object *vm)
 {
         const char *binary = json_str(vm, "binary");
@@ -46,7 +46,7 @@ bool vm_runs_already(json_object *vm, const char *qemu)
         return vm_outdated(vm) == OUTDATED_NO && (!qemu || (binary && same_file(qemu, binary)));
 }
 
-/* A list that silently left out what nobody knows would pass for a complete one. */
+/* A list that silently left out the unknown ones would pass for a complete one. */
 static void say_unknown(json_object *vms)
 {
         size_t n = 0;

@@ -29,7 +29,7 @@ static int parse_ago(const char *text, int64_t now, int64_t *ret)
         return -EINVAL;
 }
 
-/* Fills what @text says into the day that @tm is. */
+/* Fills in @tm, a day, with what @text says. */
 static bool parse_date(const char *text, struct tm *tm)
 {
         static const char *const formats[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%H:%M:%S",
@@ -57,7 +57,7 @@ int parse_when(const char *text, int64_t now, int64_t *ret)
         if (!localtime_r(&seconds, &tm))
                 return -EINVAL;
         tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-        tm.tm_isdst = -1; /* that of the day it comes to */
+        tm.tm_isdst = -1; /* that of the resulting day */
         if (STREQ(text, "yesterday"))
                 tm.tm_mday--;
         else if (!STREQ(text, "today") && !parse_date(text, &tm))
