@@ -28,7 +28,7 @@ static const struct cmdline_plan plan = {
         .maps_file = maps_file,
 };
 
-/* Of a line that was not refused: the destination's vsock devices get our fd and no other. */
+/* A line that was not refused: the destination's vsock devices get our fd and no other. */
 static void expect_our_device(const struct cmdline *c)
 {
         for (size_t i = 1; i + 1 < c->n; i++) {
@@ -53,7 +53,7 @@ static void make(const struct cmdline *source)
         FUZZ_EXPECT(out.argv && out.argv[out.n] == NULL && facts.n_listeners <= LISTENERS_MAX);
         if (fs.n_blockers == 0) {
                 expect_our_device(&out);
-                /* The next handoff's source has the line that this one made. */
+                /* The next handoff's source has the line made by this one. */
                 FUZZ_EXPECT(cmdline_make(&out, &plan, &again, &more, &none) == 0);
                 FUZZ_EXPECT(more.n_vsock == facts.n_vsock && more.n_devices == facts.n_devices);
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A QEMU binary, in which the shield's slot is looked for. */
+/* A QEMU binary, searched for the shield's slot. */
 #include "common/vmstate.h"
 #include "fuzz.h"
 

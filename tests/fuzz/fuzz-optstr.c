@@ -8,7 +8,7 @@ static bool is_plain(const char *key)
         return *key && strspn(key, "abcdefghijklmnopqrstuvwxyz-_") == strlen(key);
 }
 
-/* What is set can be got, stands there once, and nothing else is touched. */
+/* What is set can be read back, occurs once, and nothing else is touched. */
 static void expect_set(const char *s, const char *key, const char *value)
 {
         _cleanup_free_ char *with = optstr_with(s, key, value), *twice = NULL, *got = NULL, *without = NULL;
@@ -18,19 +18,18 @@ static void expect_set(const char *s, const char *key, const char *value)
         for (const char *p = value; optstr_is_json(s) && *p; p++)
                 if ((unsigned char)*p >= 0x80)
                         return;
-        /* No option of QEMU has a key that begins like JSON; one that comes to stand first would be read as
-         * such. */
+        /* No option of QEMU has a key that begins like JSON; one that comes first would be read as JSON. */
         if (optstr_is_json(with) && !optstr_is_json(s))
                 return;
         got = optstr_get(with, key);
         if (optstr_is_json(s) && !got)
-                return; /* broken, and kept as it is */
+                return; /* broken, and left as it is */
         FUZZ_EXPECT(got && STREQ(got, value));
         twice = optstr_with(with, key, value);
         FUZZ_EXPECT(STREQ(with, twice));
         without = optstr_without(with, key);
         nothing = optstr_get(without, key);
-        /* The first element is a value, also where it reads like a flag. */
+        /* The first element is a value, even if it reads like a flag. */
         FUZZ_EXPECT(!nothing || !strchr(without, ',') || !optstr_is_json(without));
         after = optstr_get(with, "other");
         if (!STREQ(key, "other"))

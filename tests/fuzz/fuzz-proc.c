@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The texts of /proc/PID that a process can put something of its own into: its name, the paths that it maps.
- * The input is all of them at once. */
+/* The files of /proc/PID that a process can influence: its name, the paths that it maps. The input is all of
+ * them at once. */
 #include "common/process.h"
 #include "fuzz.h"
 #include "handoff/inject.h"

@@ -59,7 +59,7 @@ static void start(void)
         FUZZ_EXPECT(daemon_start(&d, &starter, api_call, &f) == 0);
 }
 
-/* Until nothing happens any more. */
+/* Runs until nothing more happens. */
 static void turn(int peer)
 {
         char reply[65536];

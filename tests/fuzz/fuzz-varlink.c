@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The codec: what arrives in pieces. What it took for a message goes out again and comes back the same. */
+/* The codec: input arrives in pieces. What it accepts as a message goes out again and comes back the same. */
 #include "fuzz.h"
 #include "proto/varlink.h"
 
@@ -18,7 +18,7 @@ static void expect_same(json_object *message)
         while (varlink_next(from, &again, &f) == 0)
                 if (varlink_fill(from) <= 0)
                         return;
-        /* An escape takes more room than what it stands for: it may be too long now. */
+        /* Escapes take more room than what they stand for: the message may be too long now. */
         FUZZ_EXPECT(!again || json_object_equal(message, again));
 }
 

@@ -22,11 +22,11 @@ int fuzz_socket(int type, int *ret_peer);
 void fuzz_send(int fd, const void *data, size_t size);
 /* A file in memory that holds @data; the caller's to close. */
 int fuzz_memory_file(const void *data, size_t size);
-/* A directory on a file system in memory, the same for the whole run. Ends the run if there can be none. */
+/* A directory on a file system in memory, the same for the whole run. Ends the run if it cannot be made. */
 const char *fuzz_directory(void);
 /* Writes @name in it. */
 void fuzz_file(const char *name, const void *data, size_t size);
-/* The input as a text; the caller's to free. */
+/* The input as a string; the caller's to free. */
 char *fuzz_text(const uint8_t *data, size_t size);
-/* Nothing that is printed is of interest. */
+/* Output is of no interest. */
 void fuzz_be_quiet(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The smallest program that has what the shield is looked for by. Built by the runner, as a seed. */
+/* The smallest program in which the shield's slot is found. Built by the runner, as a seed. */
 int vhost_vsock_common_post_load(void *opaque, int version);
 
 int vhost_vsock_common_post_load(void *opaque, int version)

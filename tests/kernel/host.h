@@ -12,7 +12,7 @@
 #include "../../proto/base.h"
 #include "pattern.h"
 
-/* One end of a connection in the host, and how far it is. */
+/* One end of a connection in the host, and its progress. */
 struct host_stream {
         int fd;
         bool seqpacket;
@@ -26,7 +26,7 @@ struct host_stream {
 
 /* @type SOCK_STREAM or SOCK_SEQPACKET, with SOCK_NONBLOCK if wanted. Returns the fd. */
 int host_socket(int type);
-/* connect() as it is, to a port of the guest: 0 or -errno. */
+/* A plain connect() to a port of the guest: 0 or -errno. */
 int host_connect(int fd, uint32_t cid, uint32_t port);
 /* Makes a connect() give up after @usec µs. */
 int host_connect_timeout(int fd, uint64_t usec);

@@ -89,7 +89,7 @@ void orphan_reap(pid_t pid)
         waitpid(pid, NULL, 0);
 }
 
-/* One orphan, reclaimed, with a connection that must go on. */
+/* One orphan, reclaimed, with a connection that must survive. */
 static int orphan_once(struct vmm *vmm, struct host_stream *s, enum orphan_way way, uint64_t *ret_usec)
 {
         uint64_t start;

@@ -9,7 +9,7 @@ enum orphan_way {
         ORPHAN_EXIT,
         ORPHAN_KILLED,
         ORPHAN_ZOMBIE, /* dead, but nobody has waited for it */
-        ORPHAN_EXEC,   /* lives on with another memory map */
+        ORPHAN_EXEC,   /* keeps living, with another memory map */
         ORPHAN_WAYS,
 };
 

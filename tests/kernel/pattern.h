@@ -3,9 +3,9 @@
 
 /*
  * The bytes that every test connection carries. Each byte is a function of the connection's seed and its
- * position, so a receiver that knows how far it is can tell a lost, doubled, reordered or foreign byte, and
- * an echo needs no buffer: it says again what it knows was said. The lengths of seqpacket messages are a
- * function of their number.
+ * position, so a receiver that knows its position can tell a lost, doubled, reordered or foreign byte, and an
+ * echo needs no buffer: it can recompute what it was sent. The lengths of seqpacket messages are a function
+ * of their number.
  */
 
 #include <stdbool.h>

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The host's processes in the stress. Every byte is checked, every wait has an end, and every error has to be
- * one that the client brought on itself. */
+/* The host's processes in the stress. Every byte is checked, every wait is bounded, and every error must be
+ * one that the client caused itself. */
 
 #include "stress.h"
 
 #include <signal.h>
 #include <sys/time.h>
 
-#define STALLED_SEC  30 /* a blocked call that long has lost something */
+#define STALLED_SEC  30 /* a call blocked that long has lost something */
 #define AMOUNT_MAX   60000
 #define MESSAGES_MAX 12
 
@@ -153,7 +153,7 @@ static int use_connection(struct client *c, int fd, uint32_t port)
         return r;
 }
 
-/* A connect() with so little time, or a signal so soon, that it may come to nothing. */
+/* A connect() with so little time, or a signal so soon, that it may fail. */
 static int hasty_connect(struct client *c, int fd, uint32_t port)
 {
         bool by_signal = dice_roll(&c->dice, 2);
@@ -191,7 +191,7 @@ static int client_round(struct client *c)
                 COUNT(c->stress->refusals);
                 return 0;
         }
-        if (what == 1) { /* nobody answers there, so it has to be a hasty one */
+        if (what == 1) { /* nobody answers there, so it must be a hasty one */
                 host_connect_timeout(fd, 1 + dice_roll(&c->dice, 10000));
                 EXPECT_RESULT(host_connect(fd, STRESS_CID, VMM_PORT_SILENT), -ETIMEDOUT);
                 COUNT(c->stress->timeouts);

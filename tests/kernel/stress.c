@@ -12,11 +12,11 @@
 #include <sys/wait.h>
 
 #define MACHINES    3
-#define CLIENTS     7 /* if not told otherwise */
+#define CLIENTS     7 /* by default */
 #define CLIENTS_MAX 32
 #define LISTENERS   2
-#define DWELL_USEC  400 /* that a machine mostly keeps the device at most, if not told otherwise */
-#define GUEST_OPEN  8   /* connections the guest has under way */
+#define DWELL_USEC  400 /* usual maximum that a machine keeps the device, by default */
+#define GUEST_OPEN  8   /* open connections of the guest */
 
 /* No hand-over for that long: */
 #define STUCK_USEC (30 * USEC_PER_SEC)
@@ -33,7 +33,7 @@ static int start_guest(struct vmm *vmm, struct dice *dice)
         EXPECT_OK(vmm_claim(vmm));
         EXPECT_OK(vmm_configure(vmm));
         if (dice_roll(dice, 200) == 0)
-                test_sleep(30000); /* what SET_VRING_KICK triggered has come to nothing by then */
+                test_sleep(30000); /* what SET_VRING_KICK triggered is over by then */
         if (dice_roll(dice, 2) == 0)
                 for (int ring = 0; ring < VMM_RINGS; ring++)
                         (void)eventfd_read(vmm_kick_fd(vmm, ring), &value);
@@ -57,7 +57,7 @@ static void open_connection(struct stress *stress, struct vmm *vmm, struct dice 
                 COUNT(stress->guest_done);
 }
 
-/* Plays the guest for a while, mostly a very short one. */
+/* Plays the guest for a while, usually a very short one. */
 static void run_guest(struct stress *stress, struct vmm *vmm, struct dice *dice)
 {
         uint32_t hold = dice_roll(dice, 20) == 0 ? 10 * stress->hold : stress->hold;
@@ -86,7 +86,7 @@ static void die(struct stress *stress, struct dice *dice)
         }
 }
 
-/* The clients have finished: what is under way has to come to its end, and then nothing may be left. */
+/* The clients have finished: what is under way must end, and then nothing may be left. */
 static int rest(struct stress *stress, struct vmm *vmm)
 {
         uint64_t end = test_now() + REST_USEC;
@@ -139,7 +139,7 @@ struct controller {
         uint64_t seed;
         uint64_t begun; /* test_now() */
         bool may_die;
-        bool reclaimed; /* the dead owner's device has been, its successor is not there yet */
+        bool reclaimed; /* the dead owner's device is reclaimed, its successor not there yet */
         int channels[MACHINES][2];
         pid_t machines[MACHINES];
         int n_clients;
@@ -155,8 +155,8 @@ static pid_t spawn(void)
 
 static void spawn_machine(struct controller *c, int i)
 {
-        /* Each successor gets dice of its own: with those of the machine it replaces it would die as soon,
-         * too. */
+        /* Each successor gets a seed of its own: with that of the machine it replaces, it would die just as
+         * soon. */
         uint64_t seed = pattern_mix(c->seed + 1000 + i + LOOK(c->stress->orphans) * MACHINES);
 
         c->machines[i] = spawn();
@@ -179,7 +179,7 @@ static int begin(struct controller *c)
         for (int i = 0; i < MACHINES; i++)
                 spawn_machine(c, i);
         EXPECT_OK(vmm_send(c->custody, c->channels[0][1]));
-        while (vmm_stats(c->custody)->claims == 0) /* before its first start sends may fail */
+        while (vmm_stats(c->custody)->claims == 0) /* before its first start, sends may fail */
                 test_sleep(1000);
         test_sleep(20000);
         c->stress->clients = c->n_clients;
@@ -191,7 +191,7 @@ static int begin(struct controller *c)
         return 0;
 }
 
-/* Machine @i has died as it should: its device goes to a new one in its place. */
+/* Machine @i has died as it should: a new one gets its device. */
 static int replace_machine(struct controller *c, int i)
 {
         if (!c->reclaimed)
@@ -202,7 +202,7 @@ static int replace_machine(struct controller *c, int i)
         return vmm_send(c->custody, c->channels[i][1]) < 0;
 }
 
-/* Looks after one child that has ended. */
+/* Handles one child that has ended. */
 static int child_ended(struct controller *c, pid_t pid, int status)
 {
         for (int i = 0; i < MACHINES; i++) {
@@ -223,8 +223,8 @@ static int child_ended(struct controller *c, pid_t pid, int status)
         return 1; /* a listener never ends by itself */
 }
 
-/* A living owner is never robbed, though the controller tries all the time. A dying one may be found dead
- * before its parent hears of it; it has said so before. */
+/* A living owner is never robbed, though the controller keeps trying. A dying one may be found dead before
+ * its parent learns of it; it has announced that beforehand. */
 static int try_to_rob(struct controller *c)
 {
         int r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The stress: processes hand one device round and round while others talk to its guest at random. */
+/* The stress: processes hand one device around and around while others talk to its guest at random. */
 
 #include "test.h"
 
@@ -10,19 +10,19 @@
 #define STRESS_MESSAGE_PORT 7001
 #define STRESS_GUEST_PORT   10000 /* and the first port they come from */
 
-/* In memory that all processes share; counters are atomic. */
+/* In memory shared by all processes; counters are atomic. */
 struct stress {
         bool stop; /* begin nothing new */
         bool failed;
         bool orphaned;  /* a machine died as the owner, the controller has not reclaimed yet */
         bool finished;  /* the guest is at rest, everything added up */
         uint64_t pause; /* µs that a client rests after each round */
-        uint32_t hold;  /* µs that a machine mostly keeps the device at most */
-        int clients;    /* that have not finished yet */
+        uint32_t hold;  /* usual maximum, in µs, that a machine keeps the device */
+        int clients;    /* not finished yet */
         uint64_t handovers;
         uint64_t orphans;
-        uint64_t connections; /* of the host, that came about */
-        uint64_t bytes;       /* received and found right, by host and guest */
+        uint64_t connections; /* of the host, established */
+        uint64_t bytes;       /* received and found correct, by host and guest */
         uint64_t timeouts;
         uint64_t signals;
         uint64_t refusals;

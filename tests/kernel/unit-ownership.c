@@ -237,7 +237,7 @@ static int closing_a_released_device(uint32_t cid)
         return unit_connect(next, SOCK_STREAM, VMM_PORT_ECHO, &fd, &s) || unit_echo(next, &s, 1000);
 }
 
-/* Threads of one owner in each other's way: whatever each ioctl says, the device is whole afterwards. */
+/* Threads of one owner racing: whatever each ioctl returns, the device is intact afterwards. */
 static void *disturb(void *userdata)
 {
         struct vmm *vmm = userdata;

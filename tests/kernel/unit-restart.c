@@ -26,8 +26,8 @@ static bool is_readable(int fd)
         return poll(&p, 1, 1000) == 1;
 }
 
-/* The guest made TX buffers available while nobody looked, and nobody kicks: the start must look by itself.
- */
+/* The guest made TX buffers available while nobody looked, and nobody kicks: the start must look by
+ * itself. */
 static int tx_is_scanned(uint32_t cid)
 {
         _cleanup_(vmm_freep) struct vmm *vmm = NULL;
@@ -43,8 +43,7 @@ static int tx_is_scanned(uint32_t cid)
         return 0;
 }
 
-/* As above, but the ring was set up long before the start: what SET_VRING_KICK triggered has come to nothing.
- */
+/* As above, but the ring was set up long before the start: what SET_VRING_KICK triggered is over. */
 static int tx_is_scanned_late(uint32_t cid)
 {
         _cleanup_(vmm_freep) struct vmm *vmm = NULL;
@@ -84,8 +83,8 @@ static int rx_is_armed(uint32_t cid)
         return 0;
 }
 
-/* Sends race with the release: work queued on the worker that is going away must not stay marked as queued.
- */
+/* Sends race with the release: work queued on the worker that is going away must not stay marked as
+ * queued. */
 static int send_during_release(struct vmm *vmm, struct host_stream *s, int from_host)
 {
         if (from_host)
@@ -162,8 +161,8 @@ static int use_up_buffers(struct vmm *vmm)
         return 0;
 }
 
-/* A device that paused because of its replies is still paused after the hand-over, and goes on when they are
- * out. */
+/* A device that paused because of its replies is still paused after the hand-over, and continues once they
+ * are out. */
 static int paused_tx_restarts(uint32_t cid)
 {
         _cleanup_(vmm_freep) struct vmm *vmm = NULL;
@@ -275,7 +274,7 @@ static int reset_guest_fails_fast(uint32_t cid)
         EXPECT_OK(vmm_start(vmm));
         if (unit_connect(vmm, SOCK_STREAM, VMM_PORT_ECHO, &fd, &s) || unit_echo(vmm, &s, 1000))
                 return 1;
-        /* Also after a hand-over: it does not make the rule void for ever. */
+        /* After a hand-over too: it does not void the rule for ever. */
         EXPECT_OK(vmm_give(vmm));
         EXPECT_OK(vmm_take(vmm));
         EXPECT_OK(vmm_stop(vmm));

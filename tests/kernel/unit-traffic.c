@@ -65,7 +65,7 @@ static int queued_in_order(uint32_t cid)
         return unit_echo(vmm, &sa, 1) || unit_echo(vmm, &sb, 1);
 }
 
-/* A packet of which half has been delivered goes on where it was. */
+/* A packet of which half has been delivered continues where it was. */
 static int half_delivered_packet(uint32_t cid)
 {
         _cleanup_(vmm_freep) struct vmm *vmm = NULL;
@@ -151,7 +151,7 @@ static int timed_out_connect_cancels(uint32_t cid)
 }
 
 /* The guest fills the host's receive buffer; the host reads it while there is no backend. The guest never
- * asks for credit: if the update is lost, it waits for good. */
+ * asks for credit: if the update is lost, it waits for ever. */
 static int credit_update(uint32_t cid)
 {
         const uint64_t total = 512 * 1024;
@@ -166,7 +166,7 @@ static int credit_update(uint32_t cid)
         EXPECT_SOON(vmm, (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
         EXPECT_OK(host_stream_init(fd, &s));
         EXPECT_SOON(vmm, vmm_guest_has(vmm, cid, 5000, NULL, &sent) && sent >= 128 * 1024);
-        for (int i = 0; i < 20; i++) /* and as much more as there is credit for */
+        for (int i = 0; i < 20; i++) /* and then as much as there is credit for */
                 vmm_pump_wait(vmm, 2);
         vmm_guest_has(vmm, cid, 5000, NULL, &before);
         EXPECT(before < total && vmm_guest_tx_pending(vmm) == 0);

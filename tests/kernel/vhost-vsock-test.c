@@ -204,7 +204,7 @@ static void run_init(int argc, char **argv)
         for (pid_t dead = 0; pid > 0 && dead != pid;)
                 dead = waitpid(-1, &status, 0);
         snprintf(verdict, sizeof(verdict), "%d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 255);
-        test_sleep(100000); /* for the logger, and for splats that come late */
+        test_sleep(100000); /* for the logger, and for late splats */
         write_file("/verdict", verdict);
         for (;;)
                 pause();

@@ -55,7 +55,7 @@ void connection_doom(struct connection *c)
         c->owed = OWED_RST;
 }
 
-/* Has everything been said that an end of the host's data lets us say? */
+/* Whether all is sent and, unless the guest opened the connection, the host has ended its data. */
 bool connection_is_done(const struct connection *c)
 {
         uint64_t sent = connection_is_seqpacket(c) ? c->tx_messages : c->tx_bytes;

@@ -95,7 +95,7 @@ static void receive_shutdown(struct connection *c, uint32_t flags)
                 connection_doom(c);
                 return;
         }
-        /* A sink tells how much it got, which the sender compares with what it sent. */
+        /* A sink reports how much it got; the sender compares that with what it sent. */
         if (c->guest_port == VMM_PORT_SINK && !c->from_guest && (flags & VIRTIO_VSOCK_SHUTDOWN_SEND))
                 c->tx_goal = connection_is_seqpacket(c) ? 1 : sizeof(uint64_t);
 }
@@ -196,7 +196,7 @@ int vmm_guest_receive(struct vmm *vmm)
 
 /* ---- transmitting ---- */
 
-/* The buffer that the next packet goes into; NULL: the ring is full. */
+/* The buffer for the next packet; NULL: the ring is full. */
 static uint8_t *tx_buffer(struct vmm *vmm)
 {
         struct guest *guest = &vmm->memory->guest;

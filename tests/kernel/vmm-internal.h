@@ -15,7 +15,7 @@ enum connection_state {
         CONNECTION_CONNECTING, /* REQUEST is out or owed */
         CONNECTION_OPEN,
         CONNECTION_CLOSING, /* our SHUTDOWN is out, the host's RST ends it */
-        CONNECTION_DOOMED,  /* nothing is left but to send RST */
+        CONNECTION_DOOMED,  /* only the RST is left to send */
 };
 
 /* Control packets that a connection still has to send: they wait for room on the TX ring. */
@@ -71,7 +71,7 @@ struct guest {
         struct ring_state ring[VMM_RINGS];
         struct vmm_stats stats;
         char complaint[192];
-        unsigned cursor; /* which connection sends first: the ring's room goes round */
+        unsigned cursor; /* which connection sends first, so that all get room on the ring */
         unsigned n_connections;
         struct connection connections[VMM_CONNECTIONS_MAX];
 };
@@ -117,7 +117,7 @@ struct vmm {
         void *userdata;
 };
 
-/* Notes the first thing that must not happen; the guest goes on. */
+/* Records the first thing that must not happen; the guest continues. */
 void vmm_complain(struct vmm *vmm, const char *format, ...) _printf_(2, 3);
 /* Makes buffer number ring->available available. */
 void vmm_ring_publish(struct vmm *vmm, int ring, uint32_t size);

@@ -51,7 +51,7 @@ def bytes_of(text):
 
 
 class Relay(threading.Thread):
-    """Copies what arrives on a pipe of the machine. Pipes of our own stand between, because User-Mode Linux
+    """Copies what arrives on a pipe of the machine. Our own pipes are in between, because User-Mode Linux
     makes its descriptors non-blocking and those of our caller are not ours to change."""
 
     def __init__(self, target):
@@ -159,7 +159,7 @@ class Machine:
             pass  # The machine is gone.
 
     def wait(self, timeout):
-        """User-Mode Linux often hangs in its own exit after it said that it is off, so that word is enough."""
+        """User-Mode Linux often hangs in its own exit after saying that it is off, so that word is enough."""
         if not self.console.gone.wait(timeout):
             print(f"lab: not finished after {timeout:g} s", file=sys.stderr)
 

@@ -26,7 +26,7 @@ def varlinkctl(*arguments):
 
 
 def raw(*calls):
-    """What a client with a socket and a JSON library sees. Returns a reply for each call."""
+    """What a client with a socket and a JSON library sees. Returns one reply per call."""
     sent = "".join(json.dumps({"method": m, "parameters": p}) + "\0" for m, p in calls)
     answer = run("socat", "-t", "60", "-", f"UNIX-CONNECT:{ADDRESS}", input=sent).stdout
     return [json.loads(text) for text in answer.split("\0")[:-1]]

@@ -5,7 +5,7 @@
 # part of: check
 # seconds: 20
 """The control: without the shield over the destination, which keeps it from telling the guest to drop its
-connections, they do die. So the other scenarios can fail."""
+connections, they do die. This proves that the other scenarios can fail."""
 
 from lab import VM, end, expect, test, wait_until
 

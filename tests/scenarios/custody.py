@@ -4,7 +4,7 @@
 # part of: check, check-matrix
 # seconds: 60
 """Outside of a handoff cprd holds nothing of a VM: a QEMU that dies takes its device with it, and what happens to
-cprd happens to nobody else."""
+cprd affects nobody else."""
 
 import contextlib
 import fcntl
@@ -62,7 +62,7 @@ def kill_with_connections(t, vm):
         poll.register(peer, select.EPOLLIN)
     pidfd = os.pidfd_open(vm.pid)
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    # From its end on: how long a process takes to die is the kernel's own affair.
+    # Counted from its end: how long a process takes to die is up to the kernel.
     select.select([pidfd], [], [], 20)
     ended = time.monotonic()
     expect(wait_until(lambda: len(poll.poll(0)) == CONNECTIONS), "not all peers have been told")

@@ -37,7 +37,7 @@ def demand(condition, problem):
 
 
 def handoff(vm):
-    """cprctl speaks for itself; what it did is asked of the history."""
+    """cprctl speaks for itself; the history tells what it did."""
     command = ["cprctl", "handoff", vm.name, "--qemu", binary(DESTINATION)]
     title(f"$ {' '.join(command)}")
     if PLAIN:

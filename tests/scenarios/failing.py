@@ -5,7 +5,7 @@
 # part of: check
 # seconds: 30
 """A destination that cannot load the source's state: QEMU 10.0.13 gives each virtqueue 1024 entries, 11.1.3 does not
-take them. It is found before the guest is touched. Not looked for, it fails in the load: the source goes on as if
+take them. That is found before the guest is touched. Without the check it fails in the load: the source carries on as if
 nothing had happened, and its device was never taken from it."""
 
 from lab import VM, end, expect, expect_equal, milliseconds, pause_of, test

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the scenarios of failure are written with: the kill matrix's cells, what each must end in, and its table.
+"""For the failure scenarios: the kill matrix's cells, what each must end in, and its table.
 
 A cell is a stage of a handoff, a point before or after it, and an action: what breaks there. The stages are those
 of the stage table itself. What a cell must end in follows from three facts only: whether the guest has been touched
@@ -25,11 +25,11 @@ LOAD = ("echo", "counter", "source")
 # The deadline of a stage that is to hang: a busy lab needs some time for the stage itself.
 HANG_SECONDS = 4
 GRACE_SECONDS = 5
-# Of one that goes on after its fault, through all the stages that are left. Generous: the lab has one CPU.
+# Of one that continues after its fault, through all remaining stages. Generous: the lab has one CPU.
 FORWARD_SECONDS = 40
 # The lab's one CPU is the guest's, its load's and all of its clients': the pause is measured elsewhere.
 MAX_PAUSE = "20s"
-# For every client to move on, those that give way included.
+# For every client to make progress, including those that give way.
 FLOW_SECONDS = 30
 # Only so that a handoff that hangs fails its cell instead of the whole file.
 LIMIT_SECONDS = 180
@@ -56,7 +56,7 @@ def restart_daemon():
 
 @contextlib.contextmanager
 def configured(**members):
-    """cprd restarted with this configuration, and with its own one again in the end."""
+    """cprd restarted with this configuration, and with its own again at the end."""
     try:
         CONFIG.parent.mkdir(exist_ok=True)
         CONFIG.write_text(json.dumps(members))
@@ -68,7 +68,7 @@ def configured(**members):
 
 
 def short_deadline(stage):
-    """For a stage that is to hang; what has to do its work keeps its own."""
+    """For a stage that is to hang; stages that have work to do keep their own."""
     return configured(deadlines={stage: HANG_SECONDS * 1000000})
 
 
@@ -88,7 +88,7 @@ def record_of(vm, known, seconds):
 
 
 def seconds_before(replies, stage):
-    """How long the handoff took to come to this stage, as far as cprctl was told."""
+    """How long the handoff took to reach this stage, as far as cprctl was told."""
     progress = (reply.get("progress") or {} for reply in replies)
     return next((p["since"] / 1e6 for p in progress if stage and p.get("stage") == stage and not p.get("undo")), 0.0)
 
@@ -149,14 +149,14 @@ class Cell:
         if self.action == "kill-source":
             if self.since("load", "after"):
                 return "updated", "alive"
-            # The source sends its state by itself, and may be through with it.
+            # The source sends its state by itself, and may have finished.
             if self.since("begin", "after"):
                 return ("still_on_source", "updated"), UNLESS_UPDATED
             return ("refused" if untouched else "still_on_source"), GONE
         # close-qmp: commit and what follows it make a new connection if they find none.
         if not self.since("identify", "after") or self.since("commit", "before"):
             return "updated", "alive"
-        # With the guest's state loaded it depends on whether anything is to be asked before commit.
+        # With the guest's state loaded, it depends on whether any query is left before commit.
         if self.since("load", "after"):
             return ("still_on_source", "updated"), "alive"
         return ("refused" if untouched else "still_on_source"), "alive"
@@ -174,7 +174,7 @@ def is_alive(vm):
 
 
 def check_end(vm, record, expected, where):
-    """Outcome, and at most one QEMU, which is the one that the record tells of and is as it has always been."""
+    """The outcome, and at most one QEMU, which is the one that the record names and is unchanged."""
     expect(record["outcome"] in ([expected] if isinstance(expected, str) else expected),
            f"{record['outcome']} instead of {expected} (stage {record.get('stage')}: {record.get('reason')})")
     if record["outcome"] != "updated":
@@ -204,7 +204,7 @@ def check_connections(vm, load, record):
 
 
 def give_way(load):
-    """A stream at full speed takes all of the lab's one CPU. It shall have what the handoff leaves."""
+    """A stream at full speed takes all of the lab's one CPU. It gets only what the handoff leaves."""
     for client in load.clients:
         if client.name in ("source", "sink"):
             os.setpriority(os.PRIO_PROCESS, client.thread.native_id, 15)
@@ -233,7 +233,7 @@ class Bench:
     def close(self):
         if self.vm:
             for client in self.traffic.clients if not is_alive(self.vm) else []:
-                client.errors.append("its VM is gone")  # That its connection is lost is no news then.
+                client.errors.append("its VM is gone")  # Its lost connection is no news then.
             self.vm.stop()
             self.load.close()
             self.vm = None
@@ -245,7 +245,7 @@ def run_cell(bench, faults, expected, where, limit, since=None, last_check=check
     record, seconds = handoff_with(vm, *faults, since=since)
     where = check_end(vm, record, expected, where)
     if seconds > limit and where != GONE:
-        # The machine may have been busy with something else: what takes long by itself does so again.
+        # The machine may have been busy: what is really slow is slow again.
         print(f"took {seconds:.1f} s of {limit} s: once more")
         last_check(vm, load, record)
         record, seconds = handoff_with(vm, *faults, since=since)
@@ -268,7 +268,7 @@ def handoff_with_success(vm, load):
 # ---- the table ----
 
 class Table:
-    """What `make` shows of lines that begin with a bar is the line itself."""
+    """`make` shows lines that begin with a bar as they are."""
 
     def __init__(self, title, columns):
         self.title, self.columns, self.rows = title, columns, {}

@@ -3,8 +3,8 @@
 # lab: -k 7.3
 # part of: check, check-matrix
 # seconds: 90
-"""System calls injected into a process that does other things, a third of the injectors killed: on the lab's kernel,
-whose ptrace is another than that of the machine that runs the unit tests."""
+"""System calls injected into a busy process, a third of the injectors killed: on the lab's kernel,
+whose ptrace differs from that of the machine that runs the unit tests."""
 
 import subprocess
 

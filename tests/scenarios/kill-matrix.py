@@ -3,7 +3,7 @@
 # lab: -k 7.3
 # part of: check
 # seconds: 240
-"""The kill matrix, one third of it, another one each day: everything that can break, at the beginning of every stage.
+"""One third of the kill matrix, a different one each day: everything that can break, at the beginning of every stage.
 
   kill-matrix.py [all|1|2|3] [STAGE…]
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What scenarios are written with: VMs of the lab, cprd as an operator and a program use it, and checks.
+"""The library for scenarios: VMs of the lab, cprd as an operator and a program use it, and checks.
 
 A scenario is a program in this directory, run as root in the lab (tests/lab/lab run). Its header says how:
 
@@ -40,7 +40,7 @@ import traffic
 
 HANDOFFS = Path("/run/cprd/handoffs")
 SETTLE_SECONDS = 5
-# All failures were reported as tests; another status says that the scenario did not come to its end.
+# All failures were reported as tests; another status means that the scenario did not finish.
 EXIT_TESTS_FAILED = 2
 EXIT_UPDATED, EXIT_REFUSED, EXIT_STILL_ON_SOURCE, EXIT_NEEDS_OPERATOR = range(4)
 
@@ -71,7 +71,7 @@ def expect_equal(got, wanted, what):
 
 
 def wait_until(condition, seconds=SETTLE_SECONDS):
-    """For what has no event that a scenario could wait for. Returns the last value of the condition."""
+    """For conditions without an event to wait for. Returns the last value of the condition."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.02)
@@ -106,7 +106,7 @@ def process_ids():
 
 
 def processes_named(comm):
-    """comm as the kernel cuts it off."""
+    """comm, truncated as the kernel does."""
     return [pid for pid in process_ids() if read_process(pid, "comm").strip() == comm[:15]]
 
 
@@ -141,7 +141,7 @@ def devices_held(pid):
 # ---- tests ----
 
 class Leftovers:
-    """What a handoff must not leave behind. Taken before, compared after; what takes its time to go gets it."""
+    """What a handoff must not leave behind. Taken before, compared after; slow things get time to go."""
 
     # Connections that a cprd makes once, when it first needs them: to systemd and to the journal.
     LAZY = 2
@@ -158,7 +158,7 @@ class Leftovers:
         return +more
 
     def settle(self):
-        """What was taken from the allowance is not had once more."""
+        """What was taken from the allowance cannot be used again."""
         if self.daemon and self.daemon == daemon_pid():
             new = (open_files(self.daemon) - self.files)["socket:[N]"]
             self.lazy[self.daemon] = max(0, self.lazy[self.daemon] - new)
@@ -398,7 +398,7 @@ class Traffic:
         return self.reports
 
     def finish(self):
-        """The last word of all: every byte accounted for, on the guest's side too."""
+        """The final account: every byte, on the guest's side too."""
         for r in self.stop():
             expect(r["clean"], f"{r['client']} ({r['type']}): {'; '.join(r['errors'])}")
 
@@ -422,7 +422,7 @@ class VM:
         self.first_pid = self.pid = line["pid"]
         self.qmp_path = line["qmp"]
         self.traits = traits(self.pid)
-        # Without its guest having started, a QEMU may not have got so far.
+        # If its guest has not started, a QEMU may not have got that far.
         expect(wait_until(lambda: Path(self.qmp_path).exists(), 30), f"{self.name} has no QMP socket")
         if register:
             self.register()
@@ -456,7 +456,7 @@ class VM:
         return result
 
     def note(self, result):
-        """Where the VM is after a handoff; and that it is there once."""
+        """Checks where the VM is after a handoff, and that it exists once."""
         if result.record.get("outcome") == "updated":
             self.pid = result.record["destination"]["pid"]
             self.check_traits()
@@ -483,7 +483,7 @@ class VM:
         return Qmp(self.spy_path)
 
     def version(self):
-        """What the QEMU behind the VM's QMP path says that it is."""
+        """What the QEMU at the VM's QMP path says it is."""
         with self.qmp() as qmp:
             version = qmp.greeting["QMP"]["version"]["qemu"]
         return f"{version['major']}.{version['minor']}.{version['micro']}"

@@ -3,7 +3,7 @@
 # lab: -k 7.3
 # part of: check
 # seconds: 25
-"""cprd's own memory with 50 registered VMs; it must stay small, for it is on every host."""
+"""cprd's own memory with 50 registered VMs; it must stay small, since cprd is on every host."""
 
 import os
 import re

@@ -47,7 +47,7 @@ def helper_in_flight():
 
 
 def left():
-    """What of it can be seen on the host. The group's entry is in four files."""
+    """What can be seen of it on the host. The group's entry is in four files."""
     paths = [p for p in ("/run/cprd", "/var/lib/cprd", "/etc/cprd", "/usr/lib/cprd", "/usr/bin/cprctl",
                          "/etc/systemd/system/multi-user.target.wants/cprd.service", "/usr/lib/tmpfiles.d/cprd.conf",
                          "/usr/share/doc/cprd", "/usr/share/varlink/interfaces/io.cprd.varlink") if os.path.lexists(p)]

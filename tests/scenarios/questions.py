@@ -3,8 +3,8 @@
 # lab: -k 7.3
 # part of: check-matrix
 # seconds: 150
-"""Whatever cprd asks a source, it survives: every command of handoff/commands.c, asked of every QEMU with every kind
-of device. The table is read out of the source file, so that none is forgotten."""
+"""A source survives whatever cprd sends it: every command of handoff/commands.c, sent to every QEMU with every kind
+of device. The table is read from the source file, so that none is forgotten."""
 
 import contextlib
 import re
@@ -54,7 +54,7 @@ MEMORY = {"virtio": ["pm0", "vm0"], "bridges": ["di0", "nv0", "iv0"]}
 
 
 def table():
-    """(command, arguments) of each row that asks."""
+    """(command, arguments) of each row that is a query."""
     text = Path("/src/handoff/commands.c").read_text()
     rows = re.findall(r'^\s*\{"([^"]+)",\s*(NULL|"[^"]*"),\s*(NULL|"[^"]*"),', text, re.M)
     expect(len(rows) > 20, "cannot read the table of commands")
@@ -121,7 +121,7 @@ def start(version, group, devices):
 
 
 def machine(version, group, devices):
-    """With as many of the devices as it takes: each start that fails names one that it does not want."""
+    """With as many of the devices as it accepts: each start that fails names one that it rejects."""
     left_out = []
     while devices:
         process, result = start(version, group, devices)

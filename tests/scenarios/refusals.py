@@ -4,7 +4,7 @@
 # lab: -k 6.12 for check-matrix
 # part of: check
 # seconds: 80
-"""What cprd refuses, saying why and what to do, without that the guest notices: its connections go on, QEMU saw no
+"""What cprd refuses, saying why and what to do, without the guest noticing: its connections carry on, QEMU saw no
 STOP, nothing is left behind."""
 
 import os
@@ -52,7 +52,7 @@ def expect_handoff_refused(vm, qemu=None):
 
 @contextmanager
 def untouched(vm, traffic=None):
-    """The guest runs in the same process all the time, and its connections go on."""
+    """The guest runs in the same process all the time, and its connections carry on."""
     files = vm.files()
     with vm.spy() as spy:
         yield

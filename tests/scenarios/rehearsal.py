@@ -3,7 +3,7 @@
 # lab: -k 7.3
 # part of: check
 # seconds: 60
-"""A rehearsal does everything but the pause: the guest runs all the time, and nothing is left of it.
+"""A rehearsal does everything but the pause: the guest runs all the time, and nothing is left behind.
 
   rehearsal.py [HOW MANY IN A ROW]
 """

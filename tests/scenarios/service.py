@@ -3,7 +3,7 @@
 # lab: -k 7.3
 # part of: check
 # seconds: 40
-"""cprd as a unit: how little it may do, that it can do its work all the same, that there is one of it, and what it
+"""cprd as a unit: how little it may do, that it can still do its work, that there is only one, and what it
 remembers of binaries."""
 
 import os

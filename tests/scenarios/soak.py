@@ -12,13 +12,13 @@ from lab import (HANDOFFS, VM, daemon_pid, expect, expect_equal, milliseconds, o
                  test, wait_until)
 
 LOAD = ("echo", "counter", "source")
-# An allocator keeps some of what it has had; what grows with every handoff is far more than this by their end.
+# An allocator keeps some freed memory; what grows with every handoff is far more than this by the end.
 MEMORY_SLACK_KIB = 512
 ENDS = 50
 
 
 def resident_kib(pid):
-    """Of a process, what is its own: not the guest's memory, and not what it shares with its binary."""
+    """A process's private memory: not the guest's, and not what it shares with its binary."""
     return int(read_process(pid, "status").split("RssAnon:")[1].split()[0])
 
 
@@ -55,7 +55,7 @@ class Footprint:
                                     check=True, capture_output=True, text=True).stdout.splitlines()
 
     def compare(self, before, handoffs):
-        """Returns what was measured of what may vary a little."""
+        """Returns measurements of what may vary a little."""
         expect_equal(self.daemon_files, before.daemon_files, "descriptors of cprd")
         expect_equal(self.qemu_files, before.qemu_files, "descriptors of QEMU")
         expect_equal(self.processes, before.processes, "processes")

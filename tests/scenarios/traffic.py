@@ -39,7 +39,7 @@ RETRY_SECONDS = 0.2
 
 
 class Wrong(Exception):
-    """The peer sent something else than it should have."""
+    """The peer sent something other than it should have."""
 
 
 class Client:
@@ -98,7 +98,7 @@ class Client:
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # It is closed already.
+            pass  # Already closed.
 
     def run(self):
         while True:
@@ -116,7 +116,7 @@ class Client:
 
     def lost(self, error):
         if self.stopping.is_set() and self.errors:
-            return  # It was given up already.
+            return  # Already given up.
         self.resets += 1
         self.fail(f"lost after {self.bytes} bytes: {error}")
 

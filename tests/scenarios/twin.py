@@ -3,7 +3,7 @@
 # lab: -k 7.3
 # part of: check-matrix
 # seconds: 240
-"""What a VM has become since its start: a destination that is not its twin is found before the guest is touched. Each
+"""VMs that have changed since their start: a destination that is not the twin is found before the guest is touched. Each
 control shows what is lost without the comparison."""
 
 import json
@@ -44,7 +44,7 @@ def devices():
 
 
 def stops(spy):
-    spy.command("query-status")  # what has come by then has been read
+    spy.command("query-status")  # reads what has come so far
     return [e for e in spy.events if e["event"] == "STOP"]
 
 

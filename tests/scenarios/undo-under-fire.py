@@ -3,7 +3,7 @@
 # lab: -k 7.3
 # part of: check-matrix
 # seconds: 500
-"""A second fault while the first one is being undone: never two QEMUs, and the outcome says what is so."""
+"""A second fault while the first one is being undone: never two QEMUs, and the outcome tells the truth."""
 
 import contextlib
 
@@ -17,10 +17,10 @@ LIMIT_SECONDS = 40
 
 
 def expected(stage, action):
-    """The way back is taken whatever happens on it; only a source that is killed does not come back."""
+    """The rollback succeeds whatever happens during it; only a killed source does not come back."""
     touched = stage != "identify" or action in ("kill-helper", "kill-both")
     outcome = "still_on_source" if touched else "refused"
-    # The last thing to undo lets the device go; what the source does after that is not the handoff's.
+    # The last undo lets go of the device; what the source does after that is no concern of the handoff.
     return outcome, GONE if action == "kill-source" else "alive"
 
 

@@ -15,7 +15,7 @@ PATH = Path("/opt/qemu/in-place/bin/qemu-system-x86_64")
 
 
 def put(version):
-    """As a package's upgrade does it: a new file is renamed over the old one."""
+    """As a package upgrade does it: a new file is renamed over the old one."""
     fresh = PATH.with_suffix(".dpkg-new")
     shutil.copy2(binary(version), fresh)
     fresh.rename(PATH)

@@ -3,8 +3,8 @@
 # lab: -k 7.3
 # part of: check
 # seconds: 120
-"""Somebody else is at the VM's second monitor during a handoff. A guest that he has stopped stays stopped, a migration
-that he has begun is his, and whatever he says never makes two QEMUs run one guest, or none."""
+"""Somebody else uses the VM's second monitor during a handoff. A guest that they stopped stays stopped, a migration
+that they began is theirs, and no command of theirs makes two QEMUs run one guest, or none."""
 
 import socket
 import sys
@@ -41,7 +41,7 @@ def stopped_by_operator(vm, load, stage):
 
 
 def at_the_stop(vm, load, command):
-    """Says something to the source the moment its guest stops."""
+    """Sends the source a command the moment its guest stops."""
     with vm.spy() as spy:
         handoff = vm.begin_handoff(QEMU)
         handoff.wait_for("match")

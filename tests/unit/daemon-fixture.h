@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The whole daemon in one process, without systemd: callers over socketpairs, and processes that are called
- * like a QEMU. What its cprd-handoffs do is in fake-helper.h.
+ * The whole daemon in one process, without systemd: callers over socketpairs, and processes named like a
+ * QEMU. What its cprd-handoffs do is in fake-helper.h.
  */
 
 #include "daemon/daemon.h"
@@ -16,11 +16,11 @@ extern char *fixture_runtime, *fixture_state, *fixture_qmp;
 /* Directories, a socket that looks like QMP's, and the daemon. */
 void fixture_set_up(void);
 void fixture_tear_down(void);
-/* The daemon goes; and one comes (back). */
+/* The daemon goes, and a new one comes. */
 void fixture_stop(void);
 void fixture_start(void);
 
-/* JSON as one can read it: with ' for ", and formatted. Good for a few more calls of this. */
+/* Readable JSON: with ' for ", and formatted. Valid for a few more calls of this. */
 const char *json_text(const char *format, ...) _printf_(1, 2);
 
 /* One turn of the daemon's loop, of at most 20 ms. */
@@ -39,7 +39,7 @@ json_object *call(const char *method, const char *parameters);
 void expect_error(const char *method, const char *parameters, const char *error);
 void expect_done(const char *method, const char *parameters);
 
-/* A process that is called like a QEMU. */
+/* A process named like a QEMU. */
 pid_t qemu_start(void);
 void qemu_kill(pid_t pid);
 

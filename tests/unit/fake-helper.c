@@ -196,7 +196,7 @@ static void helper_main(struct fake_helper *w, enum deed deed)
 
         take_order(w);
         do_deed(w, deed);
-        /* DONE is followed by cprd's closing. */
+        /* After DONE, cprd closes the connection. */
         check(read(w->socket, &c, 1) <= 0);
         _exit(0);
 }

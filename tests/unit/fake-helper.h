@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* cprd-handoffs that are children of the test, speak the handoff socket's protocol, and do as they are told.
- */
+/* cprd-handoffs that are children of the test, speak the handoff socket's protocol, and do as they are
+ * told. */
 
 #include "daemon/queue.h"
 #include "proto/handoff.h"
 
-/* What the next cprd-handoffs do, in turn; the last one again and again. */
+/* What the next cprd-handoffs do, in turn; the last one repeats. */
 enum deed {
         FINISH,        /* updated, to fake_destination */
         REFUSE,        /* refused, with a finding */
-        PASS,          /* checked: nothing is against it */
+        PASS,          /* checked: nothing found */
         DIE,           /* after HELLO */
         DIE_LATE,      /* after having put a device and a destination into custody */
         ROLL_BACK,     /* expects what DIE_LATE left, and recovers */
         WAIT_ABORT,    /* until somebody cancels */
         NEVER,         /* does not start */
-        WAIT_WORD,     /* goes on when told by fake_go_on() */
+        WAIT_WORD,     /* continues when told by fake_go_on() */
         STRANDED,      /* needs-operator, past its commit: the destination has the guest */
-        WRONG_DEVICE,  /* sends another device than the one, then waits for a word */
-        LEARN,         /* tells what it has learnt of a binary, then waits for a word */
-        STRANGE_RECORD /* whose id, name and outcome are not ones */
+        WRONG_DEVICE,  /* sends the wrong device, then waits for a word */
+        LEARN,         /* reports what it learnt about a binary, then waits for a word */
+        STRANGE_RECORD /* whose id, name and outcome are invalid */
 };
 
 extern const struct queue_starter fake_starter;

@@ -106,7 +106,7 @@ static void bounded(void)
         EXPECT(*most > 1 && *most <= CHILDREN_MAX);
 }
 
-/* Those that hang keep their places, and those that nobody wants any more give them up. */
+/* Children that hang keep their slots; those that nobody wants any more give them up. */
 static void cancelled(void)
 {
         struct child *hung[CHILDREN_MAX], *waiting;

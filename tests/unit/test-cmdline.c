@@ -82,7 +82,7 @@ static void expect(const char *source, const char *destination)
         EXPECT_INT(m.findings.n_blockers, 0);
 }
 
-/* The same, but the operator is told of something. */
+/* The same, but with a finding for the operator. */
 static void expect_warned(const char *source, const char *destination)
 {
         _cleanup_(made_done) struct made m = make(source);
@@ -222,7 +222,7 @@ static void a_memory_file_is_the_one_that_is_mapped(void)
         munmap(memory, 4096);
 }
 
-/* A flag taken for one with a value would swallow the option behind it, and the other way round. */
+/* A flag taken for an option with a value would swallow the next option, and vice versa. */
 static void every_option_is_known(void)
 {
         expect("q -perfmap -M x -jitdump -usb -no-reboot -enable-kvm d.img",

@@ -27,7 +27,7 @@ static void keep_and_drop(void)
         EXPECT_INT(custody_keep(&c, CUSTODY_DEVICE, 42, device, NULL), 0);
         EXPECT_INT(custody_keep(&c, CUSTODY_SOURCE, 0, process, NULL), 0);
         EXPECT_INT(custody_get(&c, CUSTODY_DEVICE), device);
-        /* The same once more: in its place. */
+        /* The same again: replaces it. */
         EXPECT_INT(custody_keep(&c, CUSTODY_DEVICE, 42, other, NULL), 0);
         EXPECT(!is_open(device));
         EXPECT_INT(custody_get(&c, CUSTODY_DEVICE), other);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is taken for the device, here /dev/null, and that nobody can make the question hang: a FUSE server
- * that answers nothing any more holds up fstat(2), but not this.
+ * What passes for the device, here /dev/null, and that nobody can make the check hang: a FUSE server that no
+ * longer answers holds up fstat(2), but not this.
  */
 #include "common/device.h"
 #include "test.h"
@@ -102,7 +102,7 @@ static void serve_one(int fuse, const struct fuse_in_header *in)
         }
 }
 
-/* Until somebody writes to @stop; then it only holds the connection open. */
+/* Serves until somebody writes to @stop; then it only holds the connection open. */
 static pid_t serve(int fuse, int stop)
 {
         pid_t pid = fork();
@@ -123,7 +123,7 @@ static pid_t serve(int fuse, int stop)
         }
 }
 
-/* In a child, which from then on cannot be ended, since its close() waits as well. */
+/* In a child, which from then on cannot be killed, since its close() waits as well. */
 static pid_t begin_fstat(int fd)
 {
         struct stat st;
@@ -166,7 +166,7 @@ static void fuse_server_that_hangs(void)
                 rmdir(mount_point);
                 return;
         }
-        alarm(60); /* Without us the server ends, and all that waits for it. */
+        alarm(60); /* Without us the server ends, and everything that waits for it. */
         server = serve(fuse, stop[0]);
         close(fuse);
         child = expect_no_hang(stop);

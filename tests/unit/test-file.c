@@ -42,7 +42,7 @@ static void read_and_write(void)
         EXPECT_INT(file_remove_tree(root, "one"), -ENOENT);
 }
 
-/* A tree goes with all that is in it, and nothing that a link in it leads to. */
+/* A tree goes with everything in it, but not what its links lead to. */
 static void remove_tree(void)
 {
         EXPECT(mkdirat(root, "victim", 0700) == 0 && mkdirat(root, "tree", 0700) == 0);
@@ -80,7 +80,7 @@ static void bounded(void)
 
 static atomic_bool over;
 
-/* Somebody who makes a directory a link to another one's files again and again. */
+/* Somebody who keeps replacing a directory by a link to somebody else's files. */
 static void *swap(void *unused)
 {
         while (!over) {

@@ -40,7 +40,7 @@ static void durations_read(void)
                         FAIL("\"%s\" was taken as a duration", bad[i]);
 }
 
-/* Plays JSON lines to the live view, returns what a pipe gets to see. */
+/* Plays JSON lines to the live view, returns what goes to a pipe. */
 static char *play(const char *const *replies, size_t n, const char *record)
 {
         _cleanup_json_ json_object *end = json_tokener_parse(record);

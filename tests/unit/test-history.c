@@ -32,7 +32,7 @@ static void add(const char *id, const char *name, size_t size)
                 FAIL("%s", f.what);
 }
 
-/* The ids that are listed, one behind the other. */
+/* The listed ids, one after the other. */
 static void expect(const char *name, const char *id, const char *ids)
 {
         _cleanup_json_ json_object *raw = history_list(&h, name, id), *list = NULL;
@@ -75,7 +75,7 @@ static void oldest_go(void)
         expect(NULL, NULL, "dc");
 }
 
-/* A reply stays a message that clients take. */
+/* A reply stays within the size that clients accept. */
 static void reply_is_bounded(void)
 {
         load(1000);
@@ -98,7 +98,7 @@ static void reply_is_bounded(void)
         load(1);
 }
 
-/* What others have put there is left alone and not listed; what was spoilt is left out. */
+/* Files of others are left alone and not listed; corrupt ones are left out. */
 static void foreign_files(void)
 {
         static const char *const names[] = {"x.json", "00000000000000001-a-..json",

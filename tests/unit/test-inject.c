@@ -3,7 +3,8 @@
 /*
  * Injection torture: a multi-threaded target computes checksums in integer and vector registers, makes system
  * calls that get interrupted, and takes signals, while calls are injected into its main thread. A third of
- * the injectors is killed at a random moment. The target's results stay right, it never crashes or hangs.
+ * the injectors are killed at a random moment. The target's results stay right, and it never crashes or
+ * hangs.
  *
  * test-inject [INJECTIONS]
  */

@@ -95,7 +95,7 @@ static void check_refused(void)
         EXPECT(!json_str(reply, "error"));
         EXPECT(!json_flag(json_obj(reply, "parameters"), "passed"));
         EXPECT_INT(json_object_array_length(json_arr(json_obj(reply, "parameters"), "findings")), 1);
-        /* A check is no handoff. */
+        /* A check is not a handoff. */
         after = history(WEB1);
         EXPECT_INT(json_object_array_length(after), json_object_array_length(before));
         fake_end();
@@ -155,7 +155,7 @@ static void expect_given_up(enum deed first, const char *outcome)
         fake_end();
 }
 
-/* Whether it had begun makes the difference. */
+/* What matters is whether it had begun. */
 static void helper_dies_always(void)
 {
         expect_given_up(DIE, "refused");
@@ -193,7 +193,7 @@ static void busy_and_cancel(void)
         fake_end();
 }
 
-/* The handoff does not need its caller; who knows its id can wait for its end. */
+/* The handoff does not need its caller; whoever knows its id can wait for its end. */
 static void caller_goes_away(void)
 {
         _cleanup_json_ json_object *reply = NULL, *first = NULL;
@@ -255,7 +255,7 @@ static bool is_building(void)
         return d.queue.jobs && STREQ(d.queue.jobs->stage, "build");
 }
 
-/* Another file than the device is never held: closing it could hang. */
+/* Any file but the device is never held: closing it could hang. */
 static void wrong_device(void)
 {
         struct varlink *v;
@@ -277,7 +277,7 @@ static size_t count_learnt(void)
         return json_object_array_length(json_arr(d.queue.jobs->order, "learnt"));
 }
 
-/* What one cprd-handoff has learnt about a binary the next one gets with its order, also after a restart. */
+/* What one cprd-handoff learnt about a binary, the next gets with its order, even after a restart. */
 static void learnt(void)
 {
         struct varlink *v;

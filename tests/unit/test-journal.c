@@ -42,7 +42,7 @@ static size_t count_lines(struct journal *j)
         return n;
 }
 
-/* What a torn line was is read again when it has become a whole one, or another. */
+/* A torn line is read again once it is whole, or has been replaced. */
 static void torn_line(void)
 {
         static const char first[] = "{\"a\":1}\n{\"b\":2}\n{\"tor", second[] = "{\"c\":3}\n";
@@ -68,7 +68,7 @@ static void torn_line(void)
         close(copy);
 }
 
-/* The time it takes grows with the journal, and not with its square. */
+/* The time it takes grows linearly with the journal. */
 static void many_lines(void)
 {
         char *text = malloc(3 * LINES);
@@ -102,7 +102,7 @@ static void findings_are_bounded(void)
         findings_done(&fs);
 }
 
-/* What comes from outside cannot make another line of the log. */
+/* Input from outside cannot add a line to the log. */
 static void log_is_one_line(void)
 {
         int saved = dup(STDERR_FILENO), fd = memfd_create("log", MFD_CLOEXEC);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Every allocation fails once: the program ends with a message, and does nothing else. The linker leads the
- * calls here
- * (--wrap). */
+/* Every allocation fails once: the program ends with a message, and does nothing else. The linker redirects
+ * the calls here (--wrap). */
 #include "handoff/translate.h"
 #include "handoff/optstr.h"
 #include "test.h"

@@ -146,7 +146,7 @@ static void reply(FILE *f, const char *call)
         fflush(f);
 }
 
-/* One call a connection, until it is killed. */
+/* One call per connection, until it is killed. */
 static void serve(int listener)
 {
         for (;;) {

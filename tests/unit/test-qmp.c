@@ -33,7 +33,7 @@ static int say(struct peer *p, const char *text)
         size_t left = strlen(text);
         int r = 0;
 
-        while (left && r >= 0) { /* a socket takes so much at a time */
+        while (left && r >= 0) { /* a socket takes only so much at a time */
                 size_t part = left < 32768 ? left : 32768;
 
                 EXPECT(send_with_fd(p->fd, text, part, -EBADF, 0) == (ssize_t)part);
@@ -236,7 +236,7 @@ static void another_command_cancels_a_prepared_one(void)
         done_asking(questions, 1);
 }
 
-/* Of any type whatever, without harm. */
+/* Of any type, without harm. */
 static void replies_of_every_type(void)
 {
         static const char *const values[] = {"null", "1", "-1.5", "true", "\"x\"", "[]", "{}"};

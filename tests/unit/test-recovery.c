@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cprd goes and comes back while a handoff is in flight, and finds what is left of earlier ones. */
+/* cprd goes and comes back while a handoff is in flight, and finds what earlier ones left. */
 #include "common/file.h"
 #include "daemon-fixture.h"
 #include "daemon/job-journal.h"
@@ -36,7 +36,7 @@ static bool is_running(void)
         return d.queue.jobs->state == JOB_RUNNING;
 }
 
-/* The cprd-handoff is there still, and says so. Here it is this test. */
+/* The cprd-handoff is still there, and says so. Here it is this test. */
 static void helper_comes_back(void)
 {
         struct fake_helper w = {};
@@ -72,7 +72,7 @@ static void helper_comes_back(void)
         fake_end();
 }
 
-/* Nobody is there any more: another one takes over. */
+/* It is gone: another one takes over. */
 static void helper_has_gone(void)
 {
         struct varlink *v = caller_new();
@@ -118,7 +118,7 @@ static void leftovers(void)
         expect_outcome(await_end("bbbbbb"), "updated");
 }
 
-/* A journal that should have been gone long ago does not take the VM back to a QEMU of long ago. */
+/* A journal that should be long gone does not take the VM back to an old QEMU. */
 static void stale_journal(void)
 {
         _cleanup_json_ json_object *vm = NULL;
@@ -136,7 +136,7 @@ static void stale_journal(void)
         fake_end();
 }
 
-/* Something in a handoff's directory refuses to go (here: something is mounted there): its journal goes. */
+/* Something in a handoff's directory cannot be removed (here: a mount): its journal still goes. */
 static void directory_that_stays(void)
 {
         _cleanup_free_ char *directory = file_path(fixture_runtime, "handoffs/dddddd"),
@@ -159,7 +159,7 @@ static void directory_that_stays(void)
         EXPECT_INT(fake_count_directories(), 0);
 }
 
-/* Somebody on the handoff socket who is no cprd-handoff. */
+/* Somebody on the handoff socket who is not a cprd-handoff. */
 static void strangers(void)
 {
         static const struct handoff_message messages[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which VMs there are, across restarts of cprd and with pids that mean other processes by now. */
+/* The VMs, across restarts of cprd and with pids that have come to mean other processes. */
 #include "common/file.h"
 #include "daemon-fixture.h"
 
@@ -111,8 +111,8 @@ static void expect_outdated(const char *path, bool allowed, bool outdated)
         EXPECT_INT(json_object_get_boolean(value), outdated);
 }
 
-/* What a check has learnt outlives cprd; a package's upgrade puts another file at the path. Only at paths
- * that a handoff may go to is anything looked at. */
+/* What a check has learnt outlives cprd; a package upgrade puts another file at the path. Files are looked at
+ * only at paths that a handoff may use. */
 static void outdated(void)
 {
         pid_t pid = qemu_start();
@@ -143,8 +143,7 @@ static void outdated(void)
         EXPECT(unlink(config) == 0);
 }
 
-/* Another QEMU is another version of another file, and what is not known of it is not that of the one before.
- */
+/* Another QEMU is another version of another file: nothing known about the previous one carries over. */
 static void replaced(void)
 {
         pid_t pid = qemu_start();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Connections and calls: what is a call, whose turn it is, and who is cut off. */
+/* Connections and calls: what is a call, whose turn it is, and who is disconnected. */
 #include "daemon-fixture.h"
 
 #include <sys/socket.h>
@@ -94,7 +94,7 @@ static void too_long(void)
         varlink_free(v);
 }
 
-/* Calls sent at once are answered in their order; one that wants no answer gets none. */
+/* Calls sent at once are answered in order; one that wants no answer gets none. */
 static void pipelined(void)
 {
         static const char text[] = "{\"method\":\"io.cprd.List\",\"oneway\":true}\0"
@@ -147,7 +147,8 @@ static void take_turns(void)
         varlink_free(many);
 }
 
-/* Who does not read gets no more calls done, and is not cut off: his replies do not pile up in cprd. */
+/* Whoever does not read gets no more calls done, but is not disconnected: the replies do not pile up in
+ * cprd. */
 static void slow_reader(void)
 {
         struct varlink *v = caller_new();

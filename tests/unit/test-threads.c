@@ -121,9 +121,10 @@ static void each_thread_gets_its_counterparts(void)
         int all = cpus_of(0);
 
         pin(source.tids[VCPU_1], 0);
-        /* As a main thread that was given a nice value late: the destination's threads have inherited it. */
+        /* Like a main thread that was given a nice value late: the destination's threads have inherited
+         * it. */
         EXPECT_INT(setpriority(PRIO_PROCESS, (id_t)source.process.pid, 5), 0);
-        if (geteuid() == 0) /* to be taken back needs a privilege */
+        if (geteuid() == 0) /* undoing it takes a privilege */
                 for (int i = 0; i < N_THREADS; i++)
                         EXPECT_INT(setpriority(PRIO_PROCESS, (id_t)destination.tids[i], 3), 0);
         EXPECT_INT(sched_setscheduler(source.tids[IOTHREAD], SCHED_BATCH, &none), 0);

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* A QEMU that answers from a table: by the command, and by a word of its arguments. What it is told to set it
- * tells when it is asked. */
+/* A QEMU that answers from a table: by the command, and by a word of its arguments. It reports what it was
+ * told to set. */
 struct answer {
         const char *command, *word, *reply;
 };
@@ -86,7 +86,7 @@ static void answer(int fd, json_object *state, const struct answer *answers, jso
         json_object_put(reply);
 }
 
-/* Requests come one behind the other, with nothing in between. */
+/* Requests come one after the other, with nothing in between. */
 static void run_qemu(int fd, json_object *state, const struct answer *answers)
 {
         struct json_tokener *tokener = json_tokener_new();
@@ -171,7 +171,7 @@ static void settings_are_put_back(void)
         expect_told(x.h, "query-migrate-parameters", parameters);
 }
 
-/* A recovery of a handoff that had not come so far. */
+/* A recovery of a handoff that had not got that far. */
 static void no_settings(void)
 {
         _cleanup_(stop) struct fixture x = start("{\"parameters\":{\"mode\":\"normal\"}}", NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The wire codec: what arrives in pieces, in bulk, and from somebody who means ill. */
+/* The wire codec: input in pieces, in bulk, and from somebody with bad intentions. */
 #include "proto/varlink.h"
 #include "test.h"
 

@@ -15,12 +15,12 @@
 enum { LOOK, TAKE, PAUSE, COMMIT, TIDY, N };
 
 static struct world {
-        unsigned done;          /* a bit each stage */
+        unsigned done;          /* one bit per stage */
         unsigned fails;         /* …whose act fails */
-        unsigned undo_fails;    /* …whose undo fails, as often as it is tried */
+        unsigned undo_fails;    /* …whose undo fails every time */
         unsigned undo_stumbles; /* …whose undo fails once */
         int kills_source_in, kills_destination_in;
-        bool refuses_commit; /* the commit is taken back, as when QEMU refuses `cont` */
+        bool refuses_commit; /* the commit is undone, as when QEMU refuses `cont` */
         int undone[32], n_undone;
 } world;
 
@@ -142,7 +142,7 @@ static void test_failures(void)
                 for (int i = 0; i < world.n_undone; i++)
                         EXPECT(world.undone[i] == stage - i); /* from the one that failed, backwards */
         }
-        /* From commit on it is tried again; what cannot be tidied up is somebody's to look at. */
+        /* From commit on it is retried; what cannot be tidied up is left to an operator. */
         reset();
         world.fails = 1U << TIDY;
         expect("needs_operator", "tidy", (1U << TIDY) - 1);
@@ -175,7 +175,7 @@ static void test_deaths(void)
         for (int stage = LOOK; stage <= COMMIT; stage++) {
                 reset();
                 world.kills_source_in = stage;
-                world.undo_fails = (1U << N) - 1; /* nothing can be asked of a dead source */
+                world.undo_fails = (1U << N) - 1; /* a dead source cannot be queried */
                 if (stage < COMMIT)
                         expect(stage == LOOK ? "refused" : "still_on_source", table[stage].name,
                                (1U << stage) - 1);
@@ -185,7 +185,7 @@ static void test_deaths(void)
                 world.kills_destination_in = stage;
                 expect("still_on_source", table[stage].name, 0);
         }
-        /* One that is gone after the commit is gone: there is nothing left to do, and nobody to call. */
+        /* A destination that dies after the commit is gone: nothing is left to do, and nobody to call. */
         reset();
         world.kills_destination_in = TIDY;
         expect("updated", "tidy", (1U << TIDY) - 1);
@@ -205,7 +205,7 @@ static void test_end_early(void)
 
 /* ---- recovery ---- */
 
-/* The stages that a journal's first @size bytes say were ended, and whether they say that it is committed. */
+/* The stages that ended according to a journal's first @size bytes, and whether it is committed. */
 static unsigned read_prefix(char *text, bool *ret_committed, bool *ret_ended, int *ret_begun)
 {
         unsigned done = 0;
@@ -261,7 +261,7 @@ static void test_recovery(void)
         reset();
         journal_append(h->journal, "record", walk_run(&walk, h));
         EXPECT(file_read(AT_FDCWD, journal_path, 1U << 20, &text, &size) >= 0);
-        /* Each whole line, and each of them torn. */
+        /* Each line, whole and torn. */
         for (size_t at = 0; at < size; at = (size_t)(strchr(text + at, '\n') + 1 - text), n++) {
                 recover(text, at, false);
                 recover(text, at, true);

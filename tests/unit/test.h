@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The whole test harness: a test is a function, listed in main() by TEST(); what it expects it says with the
- * macros below. The first thing that is not so ends the program with status 1, after saying where.
+ * The whole test harness: a test is a function, listed in main() by TEST(), that states what it expects with
+ * the macros below. The first failed expectation ends the program with status 1, after saying where.
  */
 
 #include "proto/base.h"
