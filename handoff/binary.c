@@ -42,11 +42,11 @@ void check_binary_file(struct handoff *h, struct findings *fs, const char *id)
         finding_pass(fs, id, "%s, one shield slot", h->facts.destination.binary);
 }
 
-/* ---- what is known of it ---- */
+/* ---- what is known about it ---- */
 
-/* What the file is known by, and what was learnt about it:
- * {"path", "dev", "ino", "ctime" (ns), "size", "version", "machines": [names and aliases], "cprTransfer"}.
- * cprd keeps it and gives it to later handoffs with their order. */
+/* What identifies the file, and what was learnt about it: {"path", "dev", "ino", "ctime" (ns), "size",
+ * "version", "machines": [names and aliases], "cprTransfer"}. cprd keeps it and passes it to later handoffs
+ * with their order. */
 static json_object *describe_file(const struct handoff *h)
 {
         const struct stat *st = &h->destination.file;
@@ -70,7 +70,7 @@ static bool is_same_file(json_object *a, json_object *b)
         return true;
 }
 
-/* What an earlier handoff has learnt about the very file that was opened; the caller's. NULL: nothing. */
+/* What an earlier handoff learnt about the very file that was opened; the caller's. NULL: nothing. */
 static json_object *find_learnt(const struct handoff *h)
 {
         json_object *known = json_arr(json_obj(h->order.json, "order"), "learnt");
@@ -85,7 +85,7 @@ static json_object *find_learnt(const struct handoff *h)
         return NULL;
 }
 
-/* Tells cprd, which need not wait for the end of this handoff to tell others. */
+/* Tells cprd now, so that others need not wait for the end of this handoff. */
 static int tell_learnt(struct handoff *h, json_object *learnt, struct failure *f)
 {
         json_object *fact = json_object_new_object();
@@ -101,13 +101,13 @@ static int tell_learnt(struct handoff *h, json_object *learnt, struct failure *f
 
 /* ---- asking it ---- */
 
-/* Nothing else would end it, should this process be killed. */
+/* Nothing else would end it if this process were killed. */
 static void die_with_parent(void *unused)
 {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
-/* Starts it with no machine and a QMP connection, as the source's twin. */
+/* Starts it without a machine but with a QMP connection, as the source's twin. */
 static int run_binary(struct handoff *h, struct launched *child, struct failure *f)
 {
         char *const argv[] = {h->facts.destination.binary,
@@ -140,7 +140,7 @@ static int run_binary(struct handoff *h, struct launched *child, struct failure 
         if (r < 0)
                 return r;
         launch_go(child);
-        return qmp_new(TAKE_FD(mine), &h->destination.qmp); /* where the loop of wait.c looks for news */
+        return qmp_new(TAKE_FD(mine), &h->destination.qmp); /* where wait.c's loop looks for news */
 }
 
 /* The names and aliases of the machines it knows. */
@@ -167,8 +167,8 @@ static bool knows_cpr_transfer(json_object *schema)
         return strstr(text, "\"cpr-transfer\"") != NULL;
 }
 
-/* A busy host answers slowly, which is no reason to refuse: each answer gives the next one as much time
- * again, and cprd a sign of life. */
+/* A busy host answers slowly, which is no reason to refuse: each answer earns the next one the same time
+ * again, and is a sign of life for cprd. */
 static void be_patient(struct handoff *h)
 {
         uint64_t until = now_usec() + ANSWER_USEC;
@@ -210,7 +210,7 @@ static int ask_all(struct handoff *h, json_object **ret, struct failure *f)
         return tell_learnt(h, *ret, f);
 }
 
-/* Starts it, asks it, and ends it. */
+/* Starts it, queries it, and ends it. */
 static int ask_binary(struct handoff *h, json_object **ret, struct failure *f)
 {
         _cleanup_(launch_done) struct launched child = LAUNCHED_NULL;

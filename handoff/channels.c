@@ -37,7 +37,7 @@ void channels_done(struct channels *c)
 
 int channels_make(const struct channels *c, uid_t uid, gid_t gid, struct failure *f)
 {
-        /* What goes through it is the guest's memory. */
+        /* The guest's memory goes through it. */
         if ((mkdir(c->directory, 0700) < 0 && errno != EEXIST) || lchown(c->directory, uid, gid) < 0)
                 return failure_set(f, errno, "cannot make the channels in %s: %s", c->directory,
                                    strerror(errno));

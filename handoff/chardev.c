@@ -56,7 +56,7 @@ static void take_udp(struct making *m, const char *chardev)
                       "use a listening unix socket (path=…,server=on,wait=off)");
 }
 
-/* Or the destination would empty it. */
+/* Otherwise the destination would empty it. */
 static void take_file(struct making *m, const char *chardev)
 {
         _cleanup_free_ char *appending = optstr_with(chardev, "append", "on");
@@ -108,7 +108,7 @@ static const struct {
 static void take_value(struct making *m, const char *written)
 {
         _cleanup_free_ char *kind = optstr_first(written, "backend"), *log = optstr_get(written, "logfile");
-        /* Or the destination would empty the log. */
+        /* Otherwise the destination would empty the log. */
         _cleanup_free_ char *chardev = log ? optstr_with(written, "logappend", "on") : text_copy(written);
 
         if (!kind)
@@ -159,7 +159,7 @@ static char *long_form(const char *value, const char *id)
         return optstr_with(file, "path", value + strlen("file:"));
 }
 
-/* Who uses the chardev @id now: a monitor, or the option that it stood in. */
+/* Notes who now uses the chardev @id: a monitor, or the option that it came from. */
 static void add_user(struct making *m, const char *id)
 {
         bool qmp = strstr(m->option, "-qmp"), monitor = qmp || STREQ(m->option, "-monitor");

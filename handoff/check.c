@@ -250,8 +250,8 @@ static const struct check {
         const char *id;
         void (*look)(struct handoff *h, struct findings *fs, const char *id);
 } checks[] = {
-        {"source-process", no_check}, /* the stage identify has looked at it */
-        {"qmp", no_check},            /* …and at this */
+        {"source-process", no_check}, /* the stage identify has checked it */
+        {"qmp", no_check},            /* …and this */
         {"source-qemu", check_source_version},
         {"kernel", check_kernel},
         {"kernel-reclaim", check_kernel_reclaim},

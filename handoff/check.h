@@ -7,5 +7,5 @@
  * blocker. */
 int check_all(struct handoff *h, struct failure *f);
 
-/* Prints the ids of all checks, a line each, for the test of docs/checks.md. */
+/* Prints the ids of all checks, one per line, for the test of docs/checks.md. */
 void check_print(void);

@@ -20,12 +20,12 @@ struct cmdline {
 struct vm_socket {
         char *path;    /* where clients find it */
         int fd_number; /* the destination's number of it */
-        int fd;        /* owned: the listening socket, -EBADF as long as there is none */
+        int fd;        /* owned: the listening socket, -EBADF while there is none */
 };
 
 #define LISTENERS_MAX 16
 
-/* What the destination shall get. */
+/* What the destination is to get. */
 struct cmdline_plan {
         const char *binary;
         const char *machine;   /* the versioned machine type that the source really runs */
@@ -35,12 +35,12 @@ struct cmdline_plan {
         int first_listener_fd; /* its numbers of the listeners, from here on */
         /* The path that fd @fd of the source is bound to; *ret is the caller's to free. */
         int (*socket_path)(void *userdata, int fd, char **ret);
-        /* Whether the source has the file @path mapped, as it finds that path. NULL: nobody can tell. */
+        /* Whether the source has the file at @path, as it sees that path, mapped. NULL: nobody can tell. */
         bool (*maps_file)(void *userdata, const char *path);
         void *userdata;
 };
 
-/* What was learned about the source on the way. */
+/* What was found out about the source on the way. */
 struct cmdline_facts {
         size_t n_vsock;   /* vhost-vsock devices named */
         int vhostfd;      /* vhostfd= of the last one; -1: none given, QEMU opened the device itself */

@@ -3,9 +3,9 @@
 
 struct command {
         const char *name;
-        const char *argument; /* whose value is limited; NULL: none is */
-        const char *value;    /* what it may be; one row for each */
-        const char *why;      /* it does no harm to a guest that runs */
+        const char *argument; /* whose values are limited; NULL: none */
+        const char *value;    /* an allowed value; one row for each */
+        const char *why;      /* why it does not harm a running guest */
 };
 
 /* clang-format off */

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Every QMP command that cprd sends to a source. A question can end a QEMU (its `x-query-virtio-status`
- * aborts one of 11.1.3 that has a vhost-vsock device), and a guest with it, so nothing else is sent:
- * tests/scenarios/questions.py asks each of them of every QEMU of the lab with every kind of device.
+ * Every QMP command that cprd sends to a source. A query can end a QEMU (`x-query-virtio-status` aborts an
+ * 11.1.3 that has a vhost-vsock device), and a guest with it, so nothing else is sent:
+ * tests/scenarios/questions.py sends each of them to every QEMU of the lab, with every kind of device.
  */
 
 #include "proto/base.h"

@@ -38,8 +38,8 @@ void check_seccomp(struct handoff *h, struct findings *fs, const char *id)
         finding_pass(fs, id, "no seccomp filter but QEMU's own");
 }
 
-/* No kernel tells from outside whether a process is in a Landlock domain. Who puts one on a QEMU has to set
- * no_new_privs before, unless he is root. */
+/* No kernel shows from outside whether a process is in a Landlock domain. Whoever puts one on a QEMU has to
+ * set no_new_privs first, unless they are root. */
 void check_landlock(struct handoff *h, struct findings *fs, const char *id)
 {
         struct own own = read_sandbox(&h->source.cmdline);
@@ -57,7 +57,7 @@ void check_landlock(struct handoff *h, struct findings *fs, const char *id)
         finding_pass(fs, id, "nothing hints at a Landlock domain");
 }
 
-/* At its exec the destination gets what its user's are: all for root, the ambient ones for others. */
+/* On exec the destination gets its user's capabilities: all for root, the ambient ones for others. */
 void check_capabilities(struct handoff *h, struct findings *fs, const char *id)
 {
         uint64_t permitted = 0, ambient = 0, bounding = 0, lost;

@@ -3,8 +3,8 @@
 
 #include "handoff/handoff.h"
 
-/* Preflight: what confines the source and will not confine the destination, and what it may do that the
- * destination may not. */
+/* Preflight: what confines the source but will not confine the destination, and what the source may do but
+ * the destination may not. */
 void check_seccomp(struct handoff *h, struct findings *fs, const char *id);
 void check_landlock(struct handoff *h, struct findings *fs, const char *id);
 void check_capabilities(struct handoff *h, struct findings *fs, const char *id);

@@ -24,7 +24,7 @@ static bool is_own(const struct handoff *h, const char *file)
 }
 
 /* A listening socket's name begins with "disconnected:" unless a client is connected to it
- * (update_disconnected_filename() in QEMU's chardev/char-socket.c). The one that cprd asks over is no loss.
+ * (update_disconnected_filename() in QEMU's chardev/char-socket.c). The one that cprd itself uses is no loss.
  */
 static void add_chardev(const struct handoff *h, struct list *l, json_object *chardev)
 {

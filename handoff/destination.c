@@ -63,7 +63,7 @@ int destination_kill(struct handoff *h, struct failure *f)
         if (r < 0)
                 return r;
         if (d->process.pid > 0)
-                waitpid(d->process.pid, NULL, WNOHANG | __WALL); /* of a recovery it is not the child */
+                waitpid(d->process.pid, NULL, WNOHANG | __WALL); /* in a recovery it is not our child */
         d->qmp = qmp_free(d->qmp);
         destination_clean_up(h);
         return 0;
@@ -95,7 +95,7 @@ static int connect_destination(struct handoff *h, struct failure *f)
                 r = qmp_connect(l->path, &q, f);
         if (r < 0)
                 return r;
-        /* Before its publication the path is the source's, which must never be told to go on. */
+        /* Before its publication the path is the source's, which must never get a `cont`. */
         if (qmp_peer_pid(q) != h->destination.process.pid)
                 return failure_set(f, EBADF, "process %d answers instead of the destination",
                                    qmp_peer_pid(q));
@@ -108,7 +108,7 @@ static int is_built(struct handoff *h, void *userdata)
         return trace_is_built(h);
 }
 
-/* Its backend features are the source's too: the command line is the same. */
+/* Its backend features are the source's too, as the command line is the same. */
 static int note_device(struct handoff *h, struct failure *f)
 {
         const struct withhold *w = &h->destination.withhold;
@@ -119,8 +119,8 @@ static int note_device(struct handoff *h, struct failure *f)
         return handoff_note(h, "device", f);
 }
 
-/* Its answer shows that its main loop runs: everything before the load is done. The source runs on for as
- * long as that takes. */
+/* Its answer shows that its main loop runs, so everything before the load is done. The source keeps running
+ * as long as that takes. */
 int destination_build(struct handoff *h, struct failure *f)
 {
         int r = connect_destination(h, f);
@@ -144,7 +144,7 @@ static int is_running(struct handoff *h, struct failure *f)
         return r < 0 ? r : json_flag(status, "running");
 }
 
-/* `cont`, unless an earlier try has come so far: then there is no other RESUME to wait for. */
+/* `cont`, unless an earlier attempt already sent it: then there is no other RESUME to wait for. */
 static int start_guest(struct handoff *h, bool again, struct failure *f)
 {
         struct qmp *q = h->destination.qmp;
@@ -157,8 +157,7 @@ static int start_guest(struct handoff *h, bool again, struct failure *f)
         return r < 0 ? r : wait_event(h, q, "RESUME", seen, &h->resume_usec, f);
 }
 
-/* Whether it is about to exit: a signal waits for it to run again, or was let in, or it has told so itself.
- */
+/* Whether it is about to exit: a signal is pending, or was let in, or it has announced the exit itself. */
 static bool is_leaving(const struct destination *d)
 {
         const uint64_t ends =
@@ -192,8 +191,8 @@ static int pass_the_point(struct handoff *h, struct failure *f)
         return r;
 }
 
-/* QEMU has refused to set the guest running (it cannot lock a disk, for example): then nothing has happened
- * yet, and the source can still go on. */
+/* QEMU has refused to run the guest (it cannot lock a disk, for example): then nothing has happened yet, and
+ * the source can still resume. */
 static int back_from_the_point(struct handoff *h, int r, struct failure *f)
 {
         if (r != -EREMOTEIO || h->source.is_dead || is_running(h, NULL) != 0)
@@ -222,7 +221,7 @@ int destination_commit(struct handoff *h, struct failure *f)
 
         if (r < 0)
                 return r;
-        /* The one that held the source may have died before it had bound the source to itself. */
+        /* The process that held the source may have died before it tied the source's life to its own. */
         if (!h->source.frozen && !h->source.is_dead && freeze_begin(h, NULL) >= 0)
                 freeze_doom(h, true);
         if (!d->qmp) {
@@ -241,17 +240,17 @@ int destination_commit(struct handoff *h, struct failure *f)
 
 /* ---- retire ---- */
 
-/* Puts the source's stderr in the place of the log that it had until here. */
+/* Replaces the log that it had until here with the source's stderr. */
 static int restore_stderr(struct handoff *h, struct failure *f)
 {
         struct injection calls[] = {{.nr = SYS_dup3, .arguments = {FD_STDERR, 2, 0}},
                                     {.nr = SYS_close, .arguments = {FD_STDERR}}};
         int r = inject_calls(&h->destination.tracee, calls, ELEMENTSOF(calls), h->step.deadline, f);
 
-        return r == -EBADF ? 0 : r; /* it was done before */
+        return r == -EBADF ? 0 : r; /* already done */
 }
 
-/* Until now the kernel was to choose it rather than the source, if it had to. */
+/* Until now the OOM killer was to choose it before the source. */
 static int restore_oom_score(const struct handoff *h, struct failure *f)
 {
         const struct destination *d = &h->destination;
@@ -262,8 +261,8 @@ static int restore_oom_score(const struct handoff *h, struct failure *f)
                        : 0;
 }
 
-/* Not earlier: it would be part of the pause. That it may not come to it (the helper dies) costs log lines,
- * and memory that stays locked, no more. */
+/* Not earlier: it would be part of the pause. If the helper dies before, that costs log lines and memory that
+ * stays locked, no more. */
 void destination_settle(struct handoff *h)
 {
         struct destination *d = &h->destination;

@@ -11,7 +11,7 @@ int destination_kill(struct handoff *h, struct failure *f);
 int destination_build(struct handoff *h, struct failure *f);
 int destination_commit(struct handoff *h, struct failure *f);
 
-/* Removes the files that were made for it and have no use any more. */
+/* Removes the files made for it that have no more use. */
 void destination_clean_up(struct handoff *h);
-/* Takes back what it had for the handoff only: gives it the source's stderr, unlocks its heap. */
+/* Undoes what it had for the handoff only: gives it the source's stderr, unlocks its heap. */
 void destination_settle(struct handoff *h);

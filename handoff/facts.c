@@ -5,7 +5,7 @@
 
 enum fact_type { FACT_INT, FACT_TEXT, FACT_FLAG, FACT_JSON };
 
-/* One row a fact. Those with a group are written together. */
+/* One row per fact. Those with a group are written together. */
 static const struct fact {
         const char *group; /* NULL: it stands alone */
         const char *name;

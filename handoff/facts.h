@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The facts of a handoff: everything that whoever recovers it has to know, and cprd wants to tell. They are
- * members of one struct, and lines of the journal under the names of the table in facts.c.
+ * The facts of a handoff: everything that a recovery has to know and that cprd wants to tell. They are
+ * members of one struct, and lines of the journal under the names in the table of facts.c.
  */
 
 #include "common/journal.h"
@@ -21,7 +21,7 @@ struct facts {
         } source;
         struct destination_facts {
                 int64_t pid, start_time;
-                int64_t oom_score_adj; /* of the source, for when it has committed */
+                int64_t oom_score_adj; /* of the source, to be set after commit */
                 char *binary;          /* path in the source's mount namespace */
                 char *version;
         } destination;
@@ -30,15 +30,15 @@ struct facts {
         } heap;
         struct device_facts {
                 int64_t backend_features; /* what the source's QEMU had set; 0: nothing */
-                bool replaced;            /* the source has, or is about to get, another one instead */
+                bool replaced;            /* the source has, or is about to get, another one */
         } device;
         struct migration_facts {
-                bool asked;      /* `migrate` was sent, or will be in a moment */
-                char *run_state; /* owned: what the guest was found in, and is left in; NULL: it ran */
+                bool asked;      /* `migrate` was sent, or is about to be */
+                char *run_state; /* owned: in which the guest was found and is left; NULL: it ran */
                 bool loaded;     /* the destination has all of the guest's state: the source is not needed any
                                     more */
         } migration;
-        json_object *listeners;          /* owned: paths; NULL: none were made yet */
+        json_object *listeners;          /* owned: paths; NULL: none made yet */
         json_object *connections_before; /* owned: as in struct connections */
         json_object *settings;           /* owned: what was changed in the source (settings.c) */
         int64_t pause;                   /* µs */
@@ -50,5 +50,5 @@ void facts_done(struct facts *facts);
 
 /* Writes one member of the table (a whole group, "source" for example) to the journal, synced. */
 int facts_note(struct facts *facts, struct journal *j, const char *name, struct failure *f);
-/* Takes in a line that facts_note() has written. What it does not name stays as it is. */
+/* Takes in a line written by facts_note(). What it does not name stays as it is. */
 void facts_take(struct facts *facts, json_object *fact);

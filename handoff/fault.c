@@ -94,7 +94,7 @@ static int close_qmp(struct handoff *h, struct failure *f)
         return 0;
 }
 
-/* A command that QEMU refuses, in the place of the next one that it would not. */
+/* A command that QEMU refuses stands in for the next one, which it would accept. */
 static int qmp_answers_error(struct handoff *h, struct failure *f)
 {
         return h->source.qmp ? wait_qmp(h, h->source.qmp, "cprd-no-such-command", NULL, NULL, f) : 0;

@@ -11,7 +11,7 @@
 #include "handoff/handoff.h"
 
 #if FAULT_INJECTION
-/* Does what is ordered for this point, once; a negative errno is what the step then fails with. */
+/* Does what is ordered for this point, once. The step then fails with the negative errno returned. */
 int fault_point(struct handoff *h, bool undo, const char *stage, const char *when, struct failure *f);
 /* Whether a switch is on. */
 bool fault_is_set(const struct handoff *h, const char *name);

@@ -20,8 +20,8 @@ int freeze_inject(struct handoff *h, struct injection *calls, size_t n, struct f
 
         if (r >= 0)
                 r = inject_calls(t, calls, n, h->step.deadline, f);
-        /* One that could not stop in time (it waits for its disk, or for swap) stops later, and is let go
-         * then by freeze_poll(), or by the kernel when we end. */
+        /* A thread that could not stop in time (it waits for its disk, or for swap) stops later, and is then
+         * let go by freeze_poll(), or by the kernel when we end. */
         if (!h->source.frozen && t->stopped)
                 tracee_detach(t, h->step.deadline);
         return r;

@@ -8,12 +8,12 @@
 
 #include "handoff/handoff.h"
 
-/* Runs system calls in it. It is traced for no longer than that, unless it is frozen. */
+/* Runs system calls in it. It is traced only while they run, unless it is frozen. */
 int freeze_inject(struct handoff *h, struct injection *calls, size_t n, struct failure *f);
 /* Keeps it stopped until freeze_thaw(), or until this process ends. */
 int freeze_begin(struct handoff *h, struct failure *f);
 void freeze_thaw(struct handoff *h);
 /* Whether the frozen source dies if this process does. */
 void freeze_doom(struct handoff *h, bool doomed);
-/* For wait.c: lets it go if it has stopped when nobody waited for that any more. */
+/* For wait.c: lets it go if it has stopped after nobody waited for that any more. */
 void freeze_poll(struct handoff *h);

@@ -3,7 +3,7 @@
 #include "handoff/inject.h"
 
 #define MAPPING_MAX (64UL << 20)
-/* A QEMU has some 100 MB of code; who maps files by the thousand to keep us busy has none that we need. */
+/* A QEMU has some 100 MB of code; whoever maps thousands of files to keep us busy has none that we need. */
 #define SEARCH_MAX (512UL << 20)
 
 static const uint8_t gadget_code[] = {0x0f, 0x05, 0xc3}; /* syscall; ret */
@@ -51,7 +51,7 @@ static int refuse_shadow_stack(struct tracee *t, struct failure *f)
         const char *features;
 
         if (process_read(t->process, "status", 65536, &status, NULL) < 0)
-                return 0; /* it has gone: whoever needs it finds out */
+                return 0; /* it is gone: whoever needs it will notice */
         features = strstr(status, "\nx86_Thread_features:");
         if (!features)
                 return 0;
@@ -79,7 +79,7 @@ int inject_prepare(struct tracee *t, struct failure *f)
         if (r < 0)
                 return failure_set(f, r, "cannot read the mappings of process %d: %s", t->process->pid,
                                    strerror(-r));
-        /* Both come from the C library as a rule: look there first, then anywhere. */
+        /* Both are usually in the C library: look there first, then anywhere. */
         for (int pass = 0; pass < 2 && !(t->gadget && t->restorer && t->trap); pass++)
                 for (char *line = maps, *end; line && *line && searched < SEARCH_MAX;
                      line = end ? end + 1 : NULL) {

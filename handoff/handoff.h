@@ -29,7 +29,7 @@ struct handoff {
         struct source source;
         struct destination destination;
         struct relay relay;
-        int device; /* owned: custody, as cprd's */
+        int device; /* owned: our share of custody, besides cprd's */
         struct connections before, after;
 
         bool hurried;    /* this process runs before all others */
@@ -50,7 +50,7 @@ static inline void handoff_freep(struct handoff **h)
 
 /* Writes one member of the facts (facts.h) to the journal, synced. */
 int handoff_note(struct handoff *h, const char *name, struct failure *f);
-/* Fills @f with why the dead destination died. Returns -ESRCH. */
+/* Fills @f with the reason why the dead destination died. Returns -ESRCH. */
 int handoff_obituary(struct handoff *h, struct failure *f);
 
 /* Runs this process before all others while a guest waits for it (SCHED_RR, if allowed), or like all others.

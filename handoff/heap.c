@@ -8,7 +8,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 
-/* Locked at a time. The kernel clears pages that are not there, up to 0.5 ms for each MiB, and more if it has
+/* How much is locked at a time. The kernel clears missing pages, at up to 0.5 ms per MiB, and more if it has
  * to find them first. */
 #define STEP (4UL << 20)
 
@@ -32,7 +32,7 @@ static int find_heap(const struct process *p, struct heap_facts *ret)
         return 0;
 }
 
-/* Looks at the news between the steps: a large heap must not make this process deaf. */
+/* Looks for news between the steps: a large heap must not make this process deaf. */
 static int lock_steps(struct handoff *h, struct failure *f)
 {
         struct tracee *t = &h->destination.tracee;
@@ -57,8 +57,8 @@ static int lock_steps(struct handoff *h, struct failure *f)
         return 0;
 }
 
-/* QEMU's limit is not made for this: it is raised by just this much, for just these calls. Should this
- * process die meanwhile, the destination dies with it. */
+/* QEMU's limit is not made for this, so it is raised by just this much, for just these calls. If this process
+ * dies meanwhile, the destination dies with it. */
 static int lock_within_limit(struct handoff *h, struct failure *f)
 {
         pid_t pid = h->destination.process.pid;
@@ -84,11 +84,12 @@ int heap_lock(struct handoff *h, struct failure *f)
         uint64_t locked = 0;
         int r;
 
-        /* One that locks its memory itself (-overcommit mem-lock=on) has done this already. */
+        /* A QEMU that locks its memory itself (-overcommit mem-lock=on) has already done this. */
         if (process_status_number(&d->process, "VmLck", 10, &locked) < 0 || locked ||
             find_heap(&d->process, &h->facts.heap) < 0)
                 return 0;
-        /* Before it is locked, for whoever has to unlock it: a call that fails may have locked a part. */
+        /* Noted before it is locked, for whoever has to unlock it: a call that fails may have locked a
+         * part. */
         r = handoff_note(h, "heap", f);
         if (r >= 0)
                 r = trace_stop(h, f);

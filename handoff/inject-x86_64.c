@@ -30,7 +30,7 @@
 /* What sigreturn(2) takes from the stack (arch/x86/include/asm/sigframe.h); the C library's types of these
  * names are larger than the kernel's. */
 struct frame {
-        uint64_t restorer; /* where `ret` goes */
+        uint64_t restorer; /* where `ret` leads */
         uint64_t flags;
         uint64_t link;
         struct {
@@ -51,7 +51,7 @@ struct frame {
 /* One injection under way. */
 struct plan {
         struct user_regs_struct before; /* as it was stopped */
-        struct user_regs_struct after;  /* as it shall go on: an interrupted call set up to be made again */
+        struct user_regs_struct after;  /* as it is to resume: an interrupted call will be restarted */
         uint64_t mask;
         uint64_t payload; /* address of 64 bytes for the argument */
         uint64_t stack;   /* address of the frame */
@@ -60,7 +60,7 @@ struct plan {
         uint8_t vector[VECTOR_MAX];
 };
 
-/* The kernel does this when it leaves for user space with no handler to run; here sigreturn or we do it. */
+/* The kernel does this when it returns to user space with no handler to run; here sigreturn or we do it. */
 static void restart_interrupted(struct user_regs_struct *regs)
 {
         if ((int64_t)regs->orig_rax < 0)
@@ -99,10 +99,10 @@ static size_t size_without_tiles(const uint8_t *vector, size_t size)
         return end < size ? end : size;
 }
 
-/* Makes of the regset's state what sigreturn wants: a mark says how much there is, and another one is behind
- * it. Kernels differ in where they look for that: where the first says, or where a thread that has tiles has
- * its end. The regset carries XCR0 where the mark begins (struct user_xstateregs); that of User-Mode Linux
- * has the mark already. */
+/* Turns the regset's state into what sigreturn wants: a mark says how much there is, and another follows it.
+ * Kernels differ in where they look for that: where the first says, or where the state of a thread with tiles
+ * ends. The regset carries XCR0 where the mark begins (struct user_xstateregs); User-Mode Linux's has the
+ * mark already. */
 static void mark_vector(struct plan *plan, size_t size)
 {
         uint8_t *place = plan->vector + FXSAVE_SIZE - sizeof(struct _fpx_sw_bytes);
@@ -224,8 +224,8 @@ static int set_mask(pid_t tid, uint64_t mask)
         return ptrace(PTRACE_SETSIGMASK, tid, (void *)KERNEL_SIGSET, &mask) < 0 ? -errno : 0;
 }
 
-/* To the next entry or exit of a system call. Every signal is blocked, so that what else stops us is not one.
- */
+/* To the next entry or exit of a system call. Every signal is blocked, so no other stop can be a
+ * signal. */
 static int to_syscall_stop(struct tracee *t, uint64_t deadline)
 {
         do {
@@ -281,7 +281,7 @@ static int run_one(struct tracee *t, const struct plan *plan, struct injection *
         regs.rdi = call->arguments[0];
         regs.rsi = call->arguments[1];
         regs.rdx = call->payload_size ? plan->payload : call->arguments[2];
-        regs.orig_rax = (uint64_t)-1; /* or the kernel would make the interrupted call again from here */
+        regs.orig_rax = (uint64_t)-1; /* otherwise the kernel would restart the interrupted call here */
         r = set_registers(t->process->pid, &regs);
         if (r >= 0 && first)
                 /* After the registers: sigreturn restores the mask too. */

@@ -5,16 +5,16 @@
  * A thread of another process under ptrace(2), and system calls run in it.
  *
  * Only the process whose memory map the kernel recorded may release a vhost device, so the release has to
- * come from inside of a QEMU that knows nothing of it. What happens to that QEMU when we die half-way decides
- * how this is done: the kernel then just lets it go on, with whatever registers it has at that instant. So
- * the thread is set up as a signal delivery would: a frame with its whole context (registers, vector state,
+ * come from inside a QEMU that knows nothing of it. How this is done depends on what happens to that QEMU if
+ * we die half-way: the kernel then just resumes it, with whatever registers it has at that instant. So the
+ * thread is set up as a signal delivery would: a frame with its whole context (registers, vector state,
  * signal mask) is written below its stack's red zone, and then, in one step, its registers are exchanged for
- * ones that run `syscall; ret` out of the target's own code with the frame as stack. The `ret` leads to the C
+ * ones that run `syscall; ret` in the target's own code with the frame as stack. The `ret` leads to the C
  * library's sigreturn trampoline, and sigreturn(2) restores the context. If we live, we stop it after the
- * system call and restore the registers ourselves; if we do not, it does the same without us.
+ * system call and restore the registers ourselves; if not, it does the same without us.
  *
- * The machine's part is inject-x86_64.c and gadget-x86_64.c. All of it is for one thread at a time, and all
- * calls on one tracee must come from the thread that attached.
+ * The machine-specific part is inject-x86_64.c and gadget-x86_64.c. All of it is for one thread at a time,
+ * and all calls on one tracee must come from the thread that attached.
  */
 
 #include "common/process.h"
@@ -28,11 +28,11 @@ struct tracee {
         bool stopped;
         bool exited;       /* seen by waitpid(): the tracee is gone */
         int status;        /* of the last waitpid() */
-        uint64_t signals;  /* that were let in while it was traced, a bit each: signal 1 is bit 0 */
+        uint64_t signals;  /* let in while it was traced, one bit each: signal 1 is bit 0 */
         uint64_t gadget;   /* `syscall; ret` in its code; 0: not looked for yet */
         uint64_t restorer; /* the sigreturn trampoline in its code */
         uint64_t trap;     /* a byte of its code that is a breakpoint instruction if executed */
-        /* It is attached with PTRACE_O_EXITKILL: no need to leave it able to go on without us, which makes
+        /* It is attached with PTRACE_O_EXITKILL: no need to leave it able to continue without us, which makes
          * injections cheaper. */
         bool dies_with_us;
 };
@@ -49,7 +49,8 @@ struct injection {
 #define INJECT_IOCTL(fd, request)                                                                            \
         ((struct injection){.nr = SYS_ioctl, .arguments = {(uint64_t)(fd), (request)}})
 
-/* Must be called once, before any tracee is attached: blocks SIGCHLD, and makes the fd that tells of it. */
+/* Must be called once, before any tracee is attached: blocks SIGCHLD, and makes the fd that signals
+ * changes. */
 int tracee_setup(void);
 /* Readable (signalfd) when any tracee or child may have changed; drained by tracee_poll(). -EBADF before
  * setup. */
@@ -57,13 +58,13 @@ int tracee_signal_fd(void);
 
 /* PTRACE_SEIZE. @options: PTRACE_O_…; TRACESYSGOOD is always set. Nothing stops. */
 int tracee_attach(struct tracee *t, struct process *p, int options, struct failure *f);
-/* Has it changed? Never blocks. Returns 1 (t->stopped or t->exited, t->status is new), 0: it has not. */
+/* Whether it has changed. Never blocks. Returns 1: yes (t->stopped or t->exited, t->status is new); 0: no. */
 int tracee_poll(struct tracee *t);
 /* Waits for tracee_poll() to say so, until @deadline (now_usec()). ETIMEDOUT; ESRCH: it has exited. */
 int tracee_wait(struct tracee *t, uint64_t deadline);
 /* PTRACE_INTERRUPT and the wait for its stop. No-op if it is stopped. */
 int tracee_stop(struct tracee *t, uint64_t deadline, struct failure *f);
-/* Goes on: @request is PTRACE_CONT or PTRACE_SYSCALL. @signal is delivered; 0: none. */
+/* Resumes it: @request is PTRACE_CONT or PTRACE_SYSCALL. @signal is delivered; 0: none. */
 int tracee_resume(struct tracee *t, int request, int signal);
 /* Stops it if need be and detaches; harmless if it is not attached. ESRCH: it is gone, or going: somebody
  * killed it. */
@@ -80,9 +81,9 @@ int tracee_read(struct tracee *t, uint64_t address, void *data, size_t size);
 /* Finds gadget and restorer in the target's code. Takes some ms: to be called before the guest is paused. The
  * target may be running, and need not be attached. ENOTSUP: it has no such code. */
 int inject_prepare(struct tracee *t, struct failure *f);
-/* Runs @n calls, one after the other, in a stopped tracee, which is as before afterwards. Stops at the first
- * call that fails, returns its (negative) result; or ESRCH, ETIMEDOUT. What it was doing goes on where it
- * was, system calls that a signal would restart included. */
+/* Runs @n calls, one after the other, in a stopped tracee, which is unchanged afterwards. Stops at the first
+ * call that fails and returns its (negative) result; or ESRCH, ETIMEDOUT. The tracee then continues what it
+ * was doing, restartable system calls included. */
 int inject_calls(struct tracee *t, struct injection *calls, size_t n, uint64_t deadline, struct failure *f);
 
 /* The system call that a traced thread is stopped at. */

@@ -14,8 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define FD_FLOOR                                                                                             \
-        200 /* our fds are moved above this, out of the way of the numbers that the child shall have */
+#define FD_FLOOR       200 /* our fds are moved above this, out of the way of the child's numbers */
 #define LAUNCH_FDS_MAX 32
 
 /* What the child becomes, read by the parent before it forks: the child must not have to allocate. */
@@ -208,16 +207,16 @@ static void child_set_capabilities(const struct twin *t, int report)
                                   "ambient capabilities");
 }
 
-/* An exec by root gives all capabilities of the bounding set, whatever was there before. A root that had
- * fewer was told by its securebits that it is nobody special, which nothing outside of it shows, or has
- * dropped them: its twin must not have them either. */
+/* An exec by root gives all capabilities of the bounding set, whatever was there before. A root with fewer
+ * either has securebits that say it is nobody special, which nothing outside it shows, or has dropped them:
+ * its twin must not have them either. */
 static void child_be_no_root(const struct twin *t, int report)
 {
         if ((t->uid[0] == 0 || t->uid[1] == 0) && t->cap_permitted != t->cap_bounding)
                 CHILD_TRY(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED), "securebits");
 }
 
-/* Credentials last of all: each of the steps before may need ours. */
+/* Credentials come last: any of the steps before may need ours. */
 static void child_set_credentials(const struct twin *t, int report)
 {
         CHILD_TRY(setgroups(t->n_groups, t->groups), "setgroups");
@@ -231,8 +230,8 @@ static void child_set_credentials(const struct twin *t, int report)
                 CHILD_TRY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
 }
 
-/* What is done by writing to files of procfs: they are opened before the mounts are the twin's, who may have
- * put something else in their place. */
+/* What is done by writing to files in procfs. They are opened before the mounts become the twin's, which may
+ * have something else in their place. */
 struct child_files {
         int oom_score_adj, label;
 };
@@ -253,7 +252,7 @@ static void child_write(int fd, const char *text, int report)
         CHILD_TRY((int)write(fd, text, strlen(text)), text);
 }
 
-/* An LSM that confines nobody has no label worth setting, and AppArmor's has its mode behind it: "name
+/* An LSM that confines nobody has no label worth setting, and AppArmor's label is followed by its mode: "name
  * (enforce)". */
 static void child_set_label(const struct twin *t, int fd, bool apparmor, int report)
 {
@@ -313,7 +312,7 @@ static void child_run(const struct launch *l, const struct twin *t, int go, int 
         char c;
 
         if (read(go, &c, 1) != 1)
-                _exit(125); /* called off */
+                _exit(125); /* cancelled */
         files = child_open_files(report);
         child_join_namespaces(l->twin, report);
         CHILD_TRY(fchdir(t->cwd), "chdir");
@@ -387,7 +386,7 @@ int launch_prepare(const struct launch *l, struct launched *ret, struct failure 
 
         if (cgroup < 0)
                 return cgroup;
-        /* What is root there is not root here, and has made its mounts itself. */
+        /* Its root is not root here, and it has made its mounts itself. */
         if (!process_shares_namespace(l->twin, "user"))
                 return failure_set(f, EPERM, "process %d runs in another user namespace", l->twin->pid);
         r = twin_read(&twin, l->twin, f);
@@ -431,7 +430,7 @@ int launch_report(struct launched *child, struct failure *f)
 
 void launch_done(struct launched *child)
 {
-        /* It waits for its go, and exits when that cannot come any more. */
+        /* It waits to be told to go, and exits once that can no longer happen. */
         if (child->go >= 0 && child->process.pid > 0) {
                 child->go = close_fd(child->go);
                 waitpid(child->process.pid, NULL, 0);

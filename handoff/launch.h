@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A process that is to another what a twin is: same credentials, capabilities, limits, cgroup, namespaces,
- * LSM label, scheduling, working directory, environment; never more. Except that when memory runs out it is
- * the one to die.
+ * A process that is another's twin: same credentials, capabilities, limits, cgroup, namespaces, LSM label,
+ * scheduling, working directory, environment; never more. One exception: when memory runs out, it is the one
+ * to die.
  */
 
 #include "common/process.h"
@@ -29,8 +29,8 @@ struct launch {
 
 struct launched {
         struct process process;
-        int go;            /* closed by us: it does not execute and exits */
-        int report;        /* what it says if it cannot execute */
+        int go;            /* if we close it, the child exits without executing */
+        int report;        /* its message if it cannot execute */
         int oom_score_adj; /* the twin's; its own is the highest, so that it dies rather than the twin */
 };
 

@@ -50,7 +50,7 @@ void link_forget(struct link *l, int op)
                 }
 }
 
-/* What comes with a descriptor from cprd is told again too: the next cprd may have lost it. */
+/* What cprd sent with a descriptor is told to the next cprd too, which may have lost it. */
 static bool is_kept(const struct handoff_message *m, int fd)
 {
         return fd >= 0 &&

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The connection to cprd. cprd may go away and come back while a handoff runs: what it was told meanwhile is
- * lost on the way, but it is in the journal, which cprd reads when it is back. Descriptors are not, so those
- * are told once more.
+ * The connection to cprd. cprd may go away and come back while a handoff runs. What it was told meanwhile is
+ * lost, but it is in the journal, which cprd reads when it is back. Descriptors are not, so those are sent
+ * again.
  */
 
 #include "proto/handoff.h"
@@ -13,9 +13,9 @@
 
 struct link {
         int fd;         /* owned: the handoff socket; -EBADF while cprd is away */
-        uint64_t retry; /* now_usec() of the next try to connect again */
+        uint64_t retry; /* now_usec() of the next attempt to reconnect */
         char id[64];
-        bool aborted; /* cprd has asked for a way back */
+        bool aborted; /* cprd has asked for a rollback */
         struct told {
                 int op, role, fd; /* fd: owned */
                 uint64_t value;
@@ -36,7 +36,7 @@ void link_close(struct link *l);
 void link_tell(struct link *l, int op, int role, uint64_t value, int pass_fd);
 /* Does not tell again what was told with a descriptor. */
 void link_forget(struct link *l, int op);
-/* Takes in what cprd has said, and connects again if it was away. Never blocks. */
+/* Reads what cprd has said, and reconnects if it was away. Never blocks. */
 void link_read(struct link *l);
 /* Says goodbye. A cprd that is just coming back would otherwise wait for this process; one that stays away
  * reads the journal. */

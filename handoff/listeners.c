@@ -28,7 +28,7 @@ int listener_name(const struct handoff *h, const struct vm_socket *l, char name[
         return n < 0 || n >= LISTENER_NAME_MAX ? -ENAMETOOLONG : 0;
 }
 
-/* A socket that nobody else can have touched yet: made with @mode, and not given it afterwards. */
+/* A socket that nobody else can have touched yet: created with @mode, not changed to it afterwards. */
 static int bind_socket(const struct handoff *h, const char *name, mode_t mode)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -50,7 +50,7 @@ static int bind_socket(const struct handoff *h, const char *name, mode_t mode)
         return r < 0 ? r : fd;
 }
 
-/* A management layer may have given the old socket to somebody else than the source's user. */
+/* A management layer may have given the old socket to somebody other than the source's user. */
 static int give_owner(const char *name, const struct stat *old)
 {
         _cleanup_close_ int fd = open(name, O_PATH | O_NOFOLLOW | O_CLOEXEC);

@@ -4,12 +4,11 @@
 #include "handoff/handoff.h"
 
 /*
- * The listening unix sockets that the destination gets instead of the source's: bound beside the paths that
- * clients know, as PATH.cprd-ID, and renamed over them when the source has gone.
+ * The listening unix sockets that the destination gets in place of the source's: bound beside the paths that
+ * clients know, as PATH.cprd-ID, and renamed over them when the source is gone.
  *
- * The paths come from the source's command line, which its user may have made up, and lead to directories
- * that are his as a rule. So all that is done to them is done with his rights as far as files go
- * (setfsuid(2)).
+ * The paths come from the source's command line, which its user may have made up, and usually lead to that
+ * user's directories. So everything done to them is done with that user's file rights (setfsuid(2)).
  */
 
 #define LISTENER_NAME_MAX 108 /* sun_path, with its NUL */
@@ -22,7 +21,7 @@ void listeners_recover(struct handoff *h);
 
 /* Binds them all; they do not listen yet. */
 int listeners_make(struct handoff *h, struct failure *f);
-/* Renames them over the paths that clients know. No-op for one that has been. */
+/* Renames them over the paths that clients know. No-op for one that already has been. */
 int listeners_publish(struct handoff *h, struct failure *f);
 /* Closes ours: a listening socket of a dead destination must not go on taking connections. */
 void listeners_close(struct handoff *h);

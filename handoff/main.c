@@ -30,7 +30,7 @@ static int take_journal(struct handoff *h, int fd, struct failure *f)
 static int take_process(struct process *p, int pidfd)
 {
         process_close(p);
-        /* One that has exited meanwhile is no process any more; the stages will see that it is missing. */
+        /* One that has exited meanwhile is no longer a process; the stages will notice that it is missing. */
         if (process_adopt(p, pidfd, NULL) < 0)
                 close(pidfd);
         return 0;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * One command line being made out of another (cmdline.h): what its rules see and do. A rule gets one option,
- * adds what the destination shall have instead of it, and a finding if that is not the same.
+ * One command line being made from another (cmdline.h): what its rules see and do. A rule gets one option,
+ * adds what the destination is to have instead, and a finding if that is not the same.
  */
 
 #include "handoff/cmdline.h"
@@ -27,7 +27,7 @@ void making_keep(struct making *m);
 void making_refuse(struct making *m, const char *why, const char *remedy);
 void making_warn(struct making *m, const char *what, const char *remedy);
 
-/* chardev.c: QEMU's character devices, and the options that make one on the way (-serial, -qmp, …). */
+/* chardev.c: QEMU's character devices, and the options that imply one (-serial, -qmp, …). */
 void take_chardev(struct making *m);
 void take_short_chardev(struct making *m);
 

@@ -41,7 +41,7 @@ static const char *text_of(json_object *o, const char *key)
 
 /* ---- nodes ---- */
 
-/* One that QEMU has named by itself, differently in each process. */
+/* One that QEMU named itself, differently in each process. */
 static bool is_unnamed(const char *name)
 {
         return name[0] == '#';
@@ -55,7 +55,7 @@ static void describe(const struct graph *g, const char *name, char *text, size_t
                  json_str(node, "drv") ?: "?", json_str(node, "file") ?: "?");
 }
 
-/* Names of files are text, or the options as JSON in whatever order. */
+/* File names are plain text, or the options as JSON in any order. */
 static bool same_file(json_object *a, json_object *b)
 {
         static const char json[] = "json:";
@@ -157,7 +157,7 @@ static bool compare_child(struct blocks *b, const char *drive, const char *role,
         return true;
 }
 
-/* Every role that a child of the one or the other has. */
+/* Every role in which either of them has a child. */
 static bool compare_children(struct blocks *b, const char *drive, const struct graph *roles, int64_t parent,
                              int64_t x, int64_t y, unsigned depth)
 {
@@ -262,7 +262,7 @@ static void compare_drives(struct blocks *b, json_object *source, json_object *d
         }
 }
 
-/* Those that no drive has, too: a manager that has made a node will look for it. */
+/* Those that belong to no drive too: a management tool that made a node will look for it. */
 static void compare_names(struct blocks *b, const struct graph *g, const struct graph *other,
                           const char *whose)
 {

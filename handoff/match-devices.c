@@ -12,7 +12,7 @@ static bool is_host_matter(const char *name, const char *a, const char *b)
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
                 if (STREQ(name, names[i]))
                         return true;
-        /* A link, quoted, to a device that the machine has made and numbered. */
+        /* A quoted link to a device that the machine made and numbered. */
         return strstr(a, unattached) && strstr(b, unattached);
 }
 
@@ -29,7 +29,7 @@ static void compare_properties(struct match *m, const char *key, json_object *so
         json_object_object_foreach (a, name, value) {
                 const char *x = json_object_get_string(value), *y = json_str(b, name);
 
-                /* One that only one of both versions has cannot be compared. */
+                /* One that only one of the versions has cannot be compared. */
                 if (!y || STREQ(x, y) || is_host_matter(name, x, y))
                         continue;
                 match_differs(m, "device",
@@ -64,7 +64,7 @@ static void compare_device(struct match *m, const char *key, json_object *source
                 compare_properties(m, key, source, destination);
 }
 
-/* Of a device that the other one lacks, what hangs on it is not worth a word. */
+/* What hangs on a device that the other one lacks is not worth mentioning. */
 static bool lacks(json_object *devices, json_object *device, const char *key)
 {
         const char *parent = json_str(device, "parent");

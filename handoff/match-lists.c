@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/match.h"
 
-/* What QMP answers with a list of things that have a name each: which members of them have to be the same. */
+/* QMP answers that are lists of named things: which of their members have to be the same. */
 static const struct list {
         enum match_question question;
         const char *id, *noun;

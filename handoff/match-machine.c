@@ -3,7 +3,7 @@
 
 #include "handoff/wait.h"
 
-/* Of the first vCPU, and of the machine: a question each. */
+/* Of the first vCPU, and of the machine: one query each. */
 static const struct property {
         const char *name;
         bool of_cpu;
@@ -50,7 +50,7 @@ static uint64_t find_word(json_object *words, json_object *like)
         return 0;
 }
 
-/* A guest does not look again, and fails on what is gone. What is new it does not know of. */
+/* A guest does not look again, and fails on a feature that is gone. It does not know of new ones. */
 static void compare_features(struct match *m, json_object *a, json_object *b)
 {
         for (size_t i = 0; json_object_is_type(b, json_type_array) && i < json_object_array_length(a); i++) {
@@ -77,7 +77,7 @@ static const char *text_of(json_object *o)
 static void compare_answers(struct match *m, const struct property *p, const struct qmp_question *a,
                             const struct qmp_question *b)
 {
-        /* One that only one of both versions has cannot be compared. */
+        /* One that only one of the versions has cannot be compared. */
         if (a->error || b->error)
                 return;
         if (json_object_is_type(a->reply, json_type_array))

@@ -19,7 +19,7 @@ static char *field(const char *line, const char *name)
  *      n0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:11:22:33
  *       \ u0: index=0,type=user,net=10.0.2.0,restrict=off
  * Into {NAME: "TYPE MODEL, connected to NAME"}; the caller's. The MAC address can be the guest's choice; the
- * configured one is a property of the device. What else the lines have are fds and addresses of the host.
+ * configured one is a property of the device. The rest of each line is fds and addresses of the host.
  */
 static json_object *read_network(const char *text)
 {
@@ -93,8 +93,8 @@ static bool begins_with(const char *s, const char *prefix)
         return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* Whether its name is one that QEMU, or cmdline.c, gave a chardev that was given without one (-qmp unix:…,
- * -serial file:…), and the other QEMU does not have it. */
+/* Whether its name is one that QEMU, or cmdline.c, gave to a chardev without one (-qmp unix:…, -serial
+ * file:…), and the other QEMU does not have it. */
 static bool is_unnamed(const char *label, json_object *other)
 {
         static const char *const automatic[] = {"compat_monitor", "serial", "parallel", "debugcon",

@@ -11,13 +11,13 @@ static bool begins_with(const char *s, const char *prefix)
         return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* What QEMU makes by itself, in some versions: it is compared under another name. */
+/* What QEMU makes by itself, in some versions; compared under another name. */
 static bool is_internal(const char *type)
 {
         return !begins_with(type, "child<") || begins_with(type, "child<monitor");
 }
 
-/* Those whose properties another comparison has, and those whose properties are secrets. */
+/* Those whose properties are compared elsewhere, and those whose properties are secrets. */
 static bool has_other_comparison(const char *type)
 {
         static const char *const kinds[] = {"memory-backend", "iothread>", "secret", "tls-", "authz-"};

@@ -4,10 +4,10 @@
 #include "handoff/wait.h"
 
 /*
- * Virtio queues. A load fails in the pause if one of the source's has more entries than the destination gave
+ * Virtio queues. A load fails in the pause if one of the source's has more entries than the destination has
  * room for: QEMU 10.0.3 and later of that series give every queue of virtio-pci 1024, whatever was asked for.
- * The first ones of a device tell: how many there are, and which size, follows from properties, which are
- * compared.
+ * A device's first queues are enough: how many there are, and of which size, follows from properties, which
+ * are compared.
  */
 
 #define QUEUES_ASKED 4
@@ -75,7 +75,7 @@ static int compare_device(struct match *m, json_object *device, struct failure *
         if (r >= 0)
                 r = wait_answers(m->h, source, n, NULL, 0, f);
         for (size_t i = 0; i < QUEUES_ASKED; i++) {
-                /* One tells enough of a device. */
+                /* One per device is enough. */
                 if (r >= 0 && i < n && m->n_differences == differ)
                         compare_queue(m, path, kind, i, &source[i], &destination[i]);
                 qmp_question_done(&source[i]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/match.h"
 
-/* What is going on in the source's block layer, and would end with it: no destination can have it. */
+/* Work in the source's block layer that would end with it: no destination can have it. */
 
 static json_object *array_of(struct match *m, enum match_question question)
 {

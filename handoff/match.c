@@ -9,7 +9,7 @@
 
 #include <stdarg.h>
 
-/* Short, for QEMU reads byte by byte. */
+/* Short, since QEMU reads byte by byte. */
 static const struct {
         const char *command, *key, *value;
 } questions[N_MATCH_QUESTIONS] = {
@@ -103,7 +103,7 @@ static void make_questions(struct qmp_question *ret)
         json_add_bool(ret[MATCH_NODES].arguments, "flat", true);
 }
 
-/* What is experimental is asked of the destination first, which may die of it. */
+/* Experimental commands go to the destination first, which may die of them. */
 static int ask_both(struct match *m, struct failure *f)
 {
         int r;

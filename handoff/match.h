@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The proof that a destination, built and waiting for the state, is its source's twin: both are asked over
+ * The proof that a destination, built and waiting for the state, is its source's twin: both are queried over
  * QMP, and each difference is a finding. What is compared, what is not, and why: docs/twin.md.
  */
 
@@ -40,7 +40,7 @@ enum match_question {
         N_MATCH_QUESTIONS,
 };
 
-#define MATCH_FINDINGS_MAX 32 /* more do not help anybody */
+#define MATCH_FINDINGS_MAX 32 /* more would help nobody */
 
 struct match {
         struct handoff *h;
@@ -51,8 +51,8 @@ struct match {
 
 /* A difference, in words; @remedy may not be NULL. */
 void match_differs(struct match *m, const char *id, const char *remedy, const char *what, ...) _printf_(4, 5);
-/* Both answers to @question, NULL unless they are of @type. True: both are there to be compared; if only one
- * of both QEMUs could answer, that is a difference. */
+/* Both answers to @question, NULL unless they are of @type. True: both can be compared; if only one of the
+ * QEMUs could answer, that is a difference. */
 bool match_answers(struct match *m, enum match_question question, json_type type, json_object **ret_source,
                    json_object **ret_destination);
 /* The same for a pair of questions of another batch; @what names in words what was asked for. */

@@ -4,8 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-/* One line of /proc/PID/maps: "from-to perm offset dev inode path". The file behind it is asked for by its
- * link in map_files, since the device that this line shows is not stat(2)'s on every file system. */
+/* One line of /proc/PID/maps: "from-to perm offset dev inode path". The file is identified by its link in
+ * map_files, since the device shown here is not stat(2)'s on every file system. */
 static bool line_is_file(const struct process *p, const char *line, const struct stat *file)
 {
         unsigned long from, to, inode;

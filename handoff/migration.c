@@ -9,7 +9,7 @@
 #include "handoff/takeover.h"
 #include "handoff/wait.h"
 
-/* For a source to continue its guest by itself after its migration has failed. */
+/* How long a source may take to continue its guest by itself after its migration has failed. */
 #define SELF_CONTINUE_USEC (3 * USEC_PER_SEC)
 
 /* ---- questions ---- */
@@ -64,7 +64,7 @@ static int require_running(struct handoff *h, struct failure *f)
 
 /* ---- begin ---- */
 
-/* Takes the path over. */
+/* Takes over the path. */
 static json_object *channel(const char *type, char *path)
 {
         json_object *o = json_object_new_object(),
@@ -108,7 +108,7 @@ static int migrate(struct handoff *h, struct failure *f)
                 return r;
         h->source.events = 1 + qmp_event_count(h->source.qmp);
         r = wait_qmp(h, h->source.qmp, "migrate", migrate_arguments(h), NULL, f);
-        if (r == -EREMOTEIO) { /* refused: what is under way there, if anything, is not ours */
+        if (r == -EREMOTEIO) { /* refused: if a migration is running, it is not ours */
                 h->facts.migration.asked = false;
                 handoff_note(h, "migration", NULL);
         }
@@ -137,7 +137,7 @@ int migration_begin(struct handoff *h, struct failure *f)
 
 /* ---- load ---- */
 
-/* Told by its event alone: the guest is paused, and every question would cost it a round trip. */
+/* Tells by the event alone: the guest is paused, and every query would cost it a round trip. */
 static int has_completed(struct handoff *h, void *userdata)
 {
         const char *status = qmp_migration_status(h->source.qmp, h->source.events - 1) ?: "";
@@ -151,7 +151,7 @@ static int explain_failure(struct handoff *h, struct failure *f)
 {
         struct migration_state state = {.reason = "no reason given"};
 
-        /* The destination knows best. The guest does not wait for it: its source goes on by itself. */
+        /* The destination knows best. The guest does not wait for it: its source resumes by itself. */
         obituary_await(&h->destination.obituary, &h->destination.tracee, 3000, f);
         query_migrate(h, &state, NULL);
         return failure_set(f, EREMOTEIO, "the migration failed: %s", state.reason);
@@ -181,7 +181,7 @@ int migration_load(struct handoff *h, struct failure *f)
 
 /* ---- the way back ---- */
 
-/* Waits for the end of what may be under way, from one MIGRATION event to the next. */
+/* Waits for the end of any migration, from one MIGRATION event to the next. */
 static int end_migration(struct handoff *h, struct failure *f)
 {
         struct migration_state state;

@@ -24,7 +24,7 @@ static bool is_warning(const char *line)
         return found && found < line + strcspn(line, "\n");
 }
 
-/* QEMU puts its own path before what it says, and repeats itself on the way up: the first complaint is the
+/* QEMU puts its own path before its messages, and repeats itself on the way up: the first complaint is the
  * cause. Empty: it has only warned, or said nothing. */
 static void first_complaint(const struct obituary *o, char *line, size_t size)
 {

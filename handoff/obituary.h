@@ -18,6 +18,6 @@ void obituary_close(struct obituary *o);
 
 /* Fills @f with how the dead destination @t ended and with its first complaint. Returns -ESRCH. */
 int obituary_write(const struct obituary *o, struct tracee *t, struct failure *f);
-/* A destination that refuses the state knows why, and says so when it exits, which it does in a moment: fills
- * @f if it comes within @msec, or leaves it alone. */
+/* A destination that refuses the state knows why, and says so when it exits, in a moment: fills @f if that
+ * comes within @msec, or else leaves it alone. */
 void obituary_await(const struct obituary *o, struct tracee *t, int msec, struct failure *f);

@@ -3,7 +3,7 @@
 
 #include "proto/base.h"
 
-/* Those that say no more than their name. */
+/* Those that take no value. */
 static const char *const alone[] = {
         "S",
         "daemonize",

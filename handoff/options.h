@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * The options of qemu-system-x86_64 10.0 to 11.1, by name: where a command line is read, nothing but the name
- * says whether the next word is a value or an option. tests/scenarios/options.py compares this with the
- * tables in the binaries.
+ * The options of qemu-system-x86_64 10.0 to 11.1, by name: in a command line, only the name says whether the
+ * next word is a value or an option. tests/scenarios/options.py compares this with the tables in the
+ * binaries.
  */
 
 enum option_kind {
-        OPTION_UNKNOWN, /* what follows it cannot be told */
+        OPTION_UNKNOWN, /* whether a value follows is unknown */
         OPTION_ALONE,
         OPTION_WITH_VALUE,
 };

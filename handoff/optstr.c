@@ -8,7 +8,7 @@ bool optstr_is_json(const char *s)
         return *s == '{';
 }
 
-/* NULL: it is none that QEMU would have taken. */
+/* NULL: not JSON that QEMU would have accepted. */
 static json_object *parse(const char *s)
 {
         json_object *o = json_tokener_parse(s);
@@ -70,7 +70,7 @@ static const char *element_end(const char *s)
         return s;
 }
 
-/* NULL: that was the last; behind a comma at the end there is none. */
+/* NULL: that was the last; after a comma at the end there is none. */
 static const char *next_element(const char *end)
 {
         return *end && end[1] ? end + 1 : NULL;
@@ -88,7 +88,7 @@ static char *unescaped(const char *s, const char *end)
         return copy;
 }
 
-/* The '=' behind the key of the element [s, end); NULL: it has none. A key has no comma in it, escaped or
+/* The '=' after the key of the element [s, end); NULL: it has none. A key has no comma in it, escaped or
  * not. */
 static const char *key_end(const char *s, const char *end)
 {
@@ -159,13 +159,13 @@ struct builder {
         bool begun;
 };
 
-/* The stream keeps the addresses of both members, so a builder is not to be moved. */
+/* The stream keeps the addresses of both members, so a builder must not be moved. */
 static void builder_open(struct builder *b)
 {
         b->f = mem_check(open_memstream(&b->text, &b->size));
 }
 
-/* An empty first element stays what it is: without it the next would be the first. */
+/* An empty first element stays as it is: without it the next would be the first. */
 static void builder_add(struct builder *b, const char *s, size_t n)
 {
         if (n == 0 && b->begun)

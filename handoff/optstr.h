@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * QEMU's option strings: "first,key=value,flag", where ",," is a comma in a value, the first element may
- * stand without its key, a key alone means key=on ("nokey": key=off), and a comma at the end means nothing.
- * Options that QEMU describes by its QAPI schema may be JSON instead; there "a.b" is the member b of the
- * member a. QEMU: util/qemu-option.c, util/keyval.c. All of these return what is the caller's to free.
+ * QEMU's option strings: "first,key=value,flag", where ",," is a comma in a value, the first element may come
+ * without its key, a key alone means key=on ("nokey": key=off), and a comma at the end means nothing. Options
+ * that QEMU describes in its QAPI schema may be JSON instead; there "a.b" is the member b of the member a.
+ * QEMU: util/qemu-option.c, util/keyval.c. All of these return strings that are the caller's to free.
  */
 
 #include "proto/base.h"
@@ -24,6 +24,6 @@ bool optstr_is_on(const char *s, const char *key);
 char *optstr_without(const char *s, const char *key);
 /* @s with @key set to @value, which is escaped here, and set nowhere else. */
 char *optstr_with(const char *s, const char *key, const char *value);
-/* @s with its first element (that has no key), or its @implied key, replaced by @value; put in front if it
- * has neither. Not for JSON. */
+/* @s with its first element (that has no key), or its @implied key, replaced by @value; @value is put in
+ * front if it has neither. Not for JSON. */
 char *optstr_with_first(const char *s, const char *implied, const char *value);

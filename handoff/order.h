@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What was asked for: the journal's first line, written by cprd. */
+/* What was requested: the journal's first line, written by cprd. */
 
 #include "proto/base.h"
 

@@ -14,9 +14,9 @@
 
 #define JOURNALED_CONNECTIONS_MAX 1000
 
-/* An ioctl that only the owner may make and that changes nothing: it fails on its NULL argument for him
- * (EFAULT), and on the question who asks for everybody else (EPERM). vhost_dev_ioctl(), vhost_vring_ioctl()
- * in the kernel. */
+/* An ioctl that only the owner may make and that changes nothing: for the owner it fails on its NULL argument
+ * (EFAULT), for everybody else on the check of the caller (EPERM). vhost_dev_ioctl(), vhost_vring_ioctl() in
+ * the kernel. */
 static struct injection question(int fd)
 {
         return INJECT_IOCTL(fd, VHOST_GET_VRING_BASE);
@@ -48,7 +48,7 @@ static int reclaim(struct handoff *h, struct failure *f)
 {
         if (ioctl(h->device, VHOST_RESET_OWNER) == 0)
                 return 0;
-        /* Nobody owned it: then we do for a moment. */
+        /* Nobody owned it, so we do for a moment. */
         if (errno == EPERM && ioctl(h->device, VHOST_SET_OWNER) == 0 &&
             ioctl(h->device, VHOST_RESET_OWNER) == 0)
                 return 0;
@@ -57,8 +57,8 @@ static int reclaim(struct handoff *h, struct failure *f)
 
 /* ---- release ---- */
 
-/* Now: the guest is stopped, so what goes from here on does not go by its own doing. A recovery needs the
- * list too, to say what was lost; the journal has room for one of a sane length only. */
+/* Now, as the guest is stopped: what is lost from here on is not lost by its doing. A recovery needs the list
+ * too, to say what was lost; the journal has room only for one of sane length. */
 static int list_connections(struct handoff *h, struct failure *f)
 {
         connections_done(&h->before);
@@ -73,8 +73,8 @@ static int list_connections(struct handoff *h, struct failure *f)
         return handoff_note(h, "connectionsBefore", f);
 }
 
-/* QEMU says RESUME before a virtual CPU runs, and now that its main thread is stopped nobody can make it do
- * so. A guest that runs again has its device, and must not lose it. */
+/* QEMU says RESUME before a virtual CPU runs, and with its main thread stopped nobody can make it do so any
+ * more. A guest that runs again has its device, and must not lose it. */
 static int require_stopped(struct handoff *h, struct failure *f)
 {
         int r = wait_look(h, f);
@@ -86,7 +86,7 @@ static int require_stopped(struct handoff *h, struct failure *f)
         return r;
 }
 
-/* From here on until the source ends, or has the device back, it is kept from running. */
+/* From here on it is kept from running, until the source ends or has the device back. */
 static int release(struct handoff *h, struct failure *f)
 {
         struct injection call = INJECT_IOCTL((int)h->facts.source.device_fd, VHOST_RESET_OWNER);
@@ -100,7 +100,7 @@ static int release(struct handoff *h, struct failure *f)
                 r = require_stopped(h, &why);
         if (r >= 0)
                 r = freeze_inject(h, &call, 1, &why);
-        /* It is dying, and takes a moment for it: the destination has all of the guest's state, so the way is
+        /* It is dying, which takes a moment: the destination has all of the guest's state, so the way is
          * forward. */
         if (r < 0 && process_exits(&h->source.process, PROCESS_DYING_MSEC))
                 return reclaim(h, f);
@@ -132,7 +132,7 @@ static int take_back(struct handoff *h, struct failure *f)
         struct failure why = {};
         int r = source_owns(h, f);
 
-        if (r > 0) /* it never came to the release, or the replacement was interrupted */
+        if (r > 0) /* it never got to the release, or the replacement was interrupted */
                 return h->facts.device.replaced ? replace_resume(h, f) : 0;
         if (r < 0)
                 return r;
@@ -153,7 +153,7 @@ int ownership_take_back(struct handoff *h, struct failure *f)
 
 /* ---- claim ---- */
 
-/* Leaves the destination stopped: the next thing that it shall do is `cont`. */
+/* Leaves the destination stopped: the next thing it is to do is `cont`. */
 int ownership_claim(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
@@ -164,7 +164,7 @@ int ownership_claim(struct handoff *h, struct failure *f)
 
         if (r >= 0)
                 r = withhold_replay(&d->withhold, &d->tracee, FD_DEVICE, h->step.deadline, f);
-        d->owns = r >= 0 && withhold_has(&d->withhold, VHOST_SET_OWNER); /* 0 is for the owner only */
+        d->owns = r >= 0 && withhold_has(&d->withhold, VHOST_SET_OWNER); /* only the owner gets 0 */
         if (r >= 0 && d->shield.is_up)
                 r = shield_set(&d->shield, &d->tracee, false, f);
         return r;
@@ -176,7 +176,7 @@ int ownership_give_up(struct handoff *h, struct failure *f)
         struct injection call = INJECT_IOCTL(FD_DEVICE, VHOST_RESET_OWNER);
         int r = -ESRCH;
 
-        /* Out of the living destination if that goes, which works on every kernel that can do handoffs. */
+        /* From the living destination if possible: that works on every kernel that can do handoffs. */
         if (d->tracee.attached && !d->is_dead && tracee_stop(&d->tracee, h->step.deadline, NULL) >= 0)
                 r = inject_calls(&d->tracee, &call, 1, h->step.deadline, NULL);
         if (r >= 0 || r == -EPERM) /* EPERM: it had not claimed yet */
@@ -186,7 +186,7 @@ int ownership_give_up(struct handoff *h, struct failure *f)
                 return r;
         if (!h->source.is_dead && source_owns(h, NULL) > 0)
                 return 0;
-        /* Not the end: take_back has an answer to it. */
+        /* Not the end: take_back can deal with it. */
         if (reclaim(h, NULL) < 0)
                 log_warning("the device of the dead destination cannot be reclaimed");
         return 0;

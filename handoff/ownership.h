@@ -3,8 +3,8 @@
 
 /*
  * How ownership of the device moves between two unmodified QEMUs. They have no call for VHOST_RESET_OWNER,
- * and the kernel takes it from the owner only, so the call is made inside of the owner (inject.h). Each
- * function looks at what is, not at what should be, so that it can be called again and by a recovery.
+ * and the kernel accepts it from the owner only, so the call is made inside the owner (inject.h). Each
+ * function looks at what is, not at what should be, so that it can be called again, and by a recovery.
  */
 
 #include "handoff/handoff.h"

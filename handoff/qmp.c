@@ -5,12 +5,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* A QEMU whose guest has taken it over may send anything: what we keep of that has bounds. */
+/* A QEMU whose guest has taken it over may send anything: what we keep of it is bounded. */
 #define LINE_MAX_SIZE (1U << 20)  /* query-qmp-schema answers 300 kB */
-#define VALUES_MAX    (64U << 10) /* of a line: json-c makes a hundred bytes and more of each */
-#define NAME_MAX_SIZE 64 /* of an event, and of the status it tells; QEMU's longest are half as long */
+#define VALUES_MAX    (64U << 10) /* in a line: json-c needs a hundred bytes and more for each */
+#define NAME_MAX_SIZE 64          /* of an event, and of its status; QEMU's longest are half as long */
 #define EVENTS_MAX    128
-#define READ_MAX      (1U << 20) /* at a time; the rest is there when we look again */
+#define READ_MAX      (1U << 20) /* at a time; the rest stays for the next look */
 #define IN_FLIGHT_MAX 8          /* questions; QEMU reads byte by byte, and waits for room to answer */
 
 struct qmp {
@@ -106,7 +106,7 @@ static int qmp_fail(struct qmp *q, int error)
         return q->error = error;
 }
 
-/* Of an event, which may be of any size, only what we ever look at. */
+/* Keeps of an event, which may be of any size, only what we ever look at. */
 static json_object *event_essence(json_object *event)
 {
         json_object *o = json_object_new_object(), *stamp = json_object_new_object(),
@@ -132,7 +132,7 @@ static void keep_event(struct qmp *q, json_object *event)
         *place = event_essence(event);
 }
 
-/* Of a reply that is an error: what QEMU says of it. */
+/* QEMU's words in an error reply. */
 static const char *error_description(json_object *reply)
 {
         return json_str(json_obj(reply, "error"), "desc") ?: "an error that has no description";
@@ -149,7 +149,7 @@ static void take_answer(struct qmp *q, json_object *reply)
                 question->reply = json_object_get(value);
 }
 
-/* Nobody waits any more for the reply to an earlier command. */
+/* Nobody waits any more for replies to earlier commands. */
 static void take_reply(struct qmp *q, json_object *o)
 {
         q->answered++;
@@ -178,7 +178,7 @@ static int take_object(struct qmp *q, json_object *o)
         return 0;
 }
 
-/* How many values it can have at most. */
+/* An upper bound for the number of its values. */
 static size_t count_values(const char *line)
 {
         size_t n = 0;
@@ -261,7 +261,7 @@ static int send_text(struct qmp *q, const char *text, size_t size, int pass_fd)
         return n == (ssize_t)size ? 0 : qmp_fail(q, n < 0 ? (int)n : -EPIPE);
 }
 
-/* The line's end is no part of a command: QEMU obeys at the closing brace. Takes @arguments over. */
+/* The line's end is not part of a command: QEMU obeys at the closing brace. Takes over @arguments. */
 static int send_command(struct qmp *q, const char *command, json_object *arguments, int pass_fd)
 {
         _cleanup_json_ json_object *o = json_object_new_object();
@@ -370,7 +370,7 @@ void qmp_ask(struct qmp *q, struct qmp_question *questions, size_t n)
         q->first_asked = q->sent + 1;
 }
 
-/* Those that may not be asked are answered here; in their turn, for the others are counted. */
+/* Those that may not be sent are answered here, in their turn, since the others are counted. */
 static int ask_next(struct qmp *q)
 {
         struct qmp_question *next = &q->questions[q->n_asked];

@@ -4,7 +4,7 @@
 #define DEPTH_MAX 32
 #define NAME_SIZE 256
 
-/* One device, as long as its lines come: its key is known when they have come. */
+/* One device, while its lines come: its key is known once they have come. */
 struct reader {
         json_object *devices;
         char device[DEPTH_MAX][NAME_SIZE]; /* at each level: the name of the device there, for its buses */
@@ -67,8 +67,8 @@ static int begin_device(struct reader *r, size_t depth, char *text)
         return 0;
 }
 
-/* A bus that is named after nothing ("virtio-bus") is told from the others by its device; one that QEMU named
- * after its device already ("vser.0") is not, but it does no harm. */
+/* A bus without a name of its own ("virtio-bus") is told from the others by its device; one that QEMU already
+ * named after its device ("vser.0") needs no such help, but it does no harm. */
 static void begin_bus(struct reader *r, size_t depth, const char *name)
 {
         char owner[NAME_SIZE / 2] = "";

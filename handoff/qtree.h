@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What HMP `info qtree` prints: every device on a bus, those of the machine itself included, with every
- * property as it is now. One question, where QMP would take some thousand, of which QEMU reads each byte by
- * byte (11 µs a byte, measured) while its guest runs. QEMU: qdev_print() in system/qdev-monitor.c.
+ * What HMP `info qtree` prints: every device on a bus, the machine's own included, with every property as it
+ * is now. One query, where QMP would take a thousand, each of which QEMU reads byte by byte (11 µs a byte,
+ * measured) while its guest runs. QEMU: qdev_print() in system/qdev-monitor.c.
  */
 
 #include "proto/base.h"
@@ -15,7 +15,7 @@
 /*
  * Reads @text into an object of devices, the caller's:
  *     KEY: {"type", "id"?, "bus", "parent"?, "pciId"?, "properties": {NAME: text, …}}
- * KEY is the device's id; of one without: its bus, its type and its PCI address or its number among its like
+ * KEY is the device's id; of one without: its bus, its type and its PCI address or its number among its kind
  * there. The `bus` of a device is the bus's name as the device above it sees it ("pcie.0", "n0/virtio-bus");
  * its `parent` is the KEY of that device.
  * EBADMSG: that is no qtree.

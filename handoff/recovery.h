@@ -3,6 +3,5 @@
 
 #include "handoff/handoff.h"
 
-/* Brings what is not in the journal in line with what it says, for a handoff that another process has begun.
- */
+/* For a handoff that another process began: brings what is not in the journal in line with it. */
 void recovery_begin(struct handoff *h);

@@ -39,7 +39,7 @@ static int pid_of_peer(int fd)
         return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? -errno : peer.pid;
 }
 
-/* The directory is root's, so that nobody else can put something in the socket's place. */
+/* Root owns the directory, so nobody else can put something in the socket's place. */
 int relay_listen(struct relay *r, const struct relay_ends *ends, struct failure *f)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -67,12 +67,12 @@ static int accept_source(struct relay *r, struct failure *f)
                                : failure_set(f, errno, "the relay cannot be connected to: %s",
                                              strerror(errno));
         if (pid_of_peer(fd) != r->ends.source)
-                return 0; /* the VM's user is up to something: the source comes all the same */
+                return 0; /* the VM's user is up to something: the source will still come */
         r->source = TAKE_FD(fd);
         return 0;
 }
 
-/* By a path in a directory that is the VM's user's: it is the destination only if it says so. */
+/* By a path in a directory of the VM's user, so the peer's pid decides whether it is the destination. */
 static int connect_destination(struct relay *r, struct failure *f)
 {
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -137,7 +137,7 @@ static int receive(struct relay *r)
         return error < 0 ? error : !r->complete;
 }
 
-/* The byte that an fd came with goes with it: QEMU reads both with one recvmsg(2). */
+/* The byte that an fd came with goes along with it: QEMU reads both with one recvmsg(2). */
 static int send_on(struct relay *r)
 {
         while (r->sent < r->size) {

@@ -10,7 +10,7 @@
 #include <linux/vhost.h>
 #include <sys/ioctl.h>
 
-/* For the kernel to reset the connections of a device whose last fd is closed. */
+/* Time for the kernel to reset the connections of a device whose last fd is closed. */
 #define LOSSES_MSEC 2000
 
 /* Gives the source the open device on @fresh under the number of its old one, which it thereby closes. */
@@ -36,7 +36,7 @@ static int exchange_device(struct handoff *h, int fresh, struct failure *f)
         return r;
 }
 
-/* Takes the fd. cprd gets its share, and lets go of the one it had. */
+/* Takes over the fd. cprd gets its share, and lets go of the old one. */
 static void hold_device(struct handoff *h, int fd)
 {
         close_fd(h->device);
@@ -44,8 +44,8 @@ static void hold_device(struct handoff *h, int fd)
         link_tell(&h->link, HANDOFF_DEVICE, 0, (uint32_t)h->facts.source.cid, h->device);
 }
 
-/* The CID is taken until the last holder of the old device has let it go: cprd and systemd's fd store hold it
- * too, and nothing tells when they have. */
+/* The CID is taken until the last holder of the old device has let go: cprd and systemd's fd store hold it
+ * too, and nothing tells when they have let go. */
 static int take_cid(struct handoff *h, struct failure *f)
 {
         uint64_t cid = (uint32_t)h->facts.source.cid;
@@ -61,10 +61,9 @@ static int take_cid(struct handoff *h, struct failure *f)
         return 0;
 }
 
-/* The kernel frees the CID first, and then resets the old device's connections unless the CID is somebody's
- * again (vhost_vsock_reset_orphans()). One that it left alone would have lost what was queued, and not know
- * it.
- */
+/* The kernel frees the CID first, and then resets the old device's connections unless the CID is in use again
+ * (vhost_vsock_reset_orphans()). A connection that it spared would have lost the queued data without
+ * knowing. */
 static void await_losses(struct handoff *h)
 {
         uint64_t until = now_usec() + LOSSES_MSEC * USEC_PER_MSEC;
@@ -90,7 +89,7 @@ static int finish_replacement(struct handoff *h, struct failure *f)
         return take_cid(h, f);
 }
 
-/* Whoever began it may have died before cprd had the new device: the source has it in any case. */
+/* Whoever began it may have died before cprd had the new device; the source has it in any case. */
 int replace_resume(struct handoff *h, struct failure *f)
 {
         int fresh = process_get_fd(&h->source.process, (int)h->facts.source.device_fd);
@@ -102,7 +101,7 @@ int replace_resume(struct handoff *h, struct failure *f)
         return finish_replacement(h, f);
 }
 
-/* cprd and the journal know of it first: the source must not be found with a device that nobody else has. */
+/* cprd and the journal learn of it first: the source must not be found with a device that nobody else has. */
 int replace_device(struct handoff *h, struct failure *f)
 {
         _cleanup_close_ int fresh = open(DEVICE_PATH, O_RDWR | O_CLOEXEC);

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * A device whose dead owner cannot be removed from it is lost on a kernel that cannot reclaim it, and its
- * connections are lost with it. The guest is not, and shall have new connections: its source gets another
- * device in the place of the old one, with the same CID.
+ * On a kernel that cannot reclaim a device, one whose owner is dead is lost, and its connections with it. The
+ * guest is not, and must be able to make new connections: its source gets another device in place of the old
+ * one, with the same CID.
  */
 
 #include "handoff/handoff.h"
 
 int replace_device(struct handoff *h, struct failure *f);
-/* Goes on with one that was interrupted: the source has its fresh device. */
+/* Resumes one that was interrupted: the source has its fresh device. */
 int replace_resume(struct handoff *h, struct failure *f);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A guest that does not run for a reason of its own, or of somebody else's, is not set running by us. */
+/* We do not set a guest running that is stopped for a reason of its own, or of somebody else's. */
 
 #include "handoff/handoff.h"
 

@@ -4,14 +4,14 @@
 #include "common/log.h"
 #include "handoff/wait.h"
 
-/* All other capabilities are switched off: none of them does any good to a transfer in which no memory is
- * sent, and some (pause-before-switchover, multifd, postcopy-ram) keep it from coming to its end. */
+/* All other capabilities are switched off: none of them helps a transfer in which no memory is sent, and some
+ * (pause-before-switchover, multifd, postcopy-ram) keep it from completing. */
 static const char *const needed_capabilities[] = {
-        "events",      /* for the pause: nothing is asked in it */
+        "events",      /* for the pause, in which nothing is queried */
         "return-path", /* the source has completed when the destination says that it has loaded everything */
 };
 
-/* The main channel is a unix socket in a directory of root's. NULL: the parameter is only remembered. */
+/* The main channel is a unix socket in a directory that root owns. NULL: the parameter is only remembered. */
 static const struct {
         const char *name, *value;
 } parameters[] = {
@@ -40,7 +40,7 @@ static bool is_needed(const char *capability)
         return false;
 }
 
-/* Of the capabilities those that have to be changed, as they are. */
+/* The capabilities that have to be changed, with their current values. */
 static int read_capabilities(struct handoff *h, json_object *settings, struct failure *f)
 {
         _cleanup_json_ json_object *reply = NULL;
@@ -76,7 +76,7 @@ static int read_parameters(struct handoff *h, json_object *settings, struct fail
         return r < 0 ? r : 0;
 }
 
-/* ---- what shall be there ---- */
+/* ---- what is needed ---- */
 
 static int set_capabilities(struct handoff *h, json_object *list, bool invert, struct failure *f)
 {
@@ -130,7 +130,7 @@ int settings_prepare(struct handoff *h, struct failure *f)
         return r < 0 ? r : set_parameters(h, json_obj(settings, "parameters"), false, f);
 }
 
-/* The mode first: some capabilities do not go with cpr-transfer. */
+/* The mode first: some capabilities do not work with cpr-transfer. */
 int settings_restore(struct handoff *h, struct failure *f)
 {
         json_object *settings = h->facts.settings;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The two QEMUs of a handoff, as source.c and destination.c and the tricks that are played on them see them.
- */
+/* The two QEMUs of a handoff, as source.c, destination.c and the tricks played on them see them. */
 
 #include "common/process.h"
 #include "handoff/channels.h"
@@ -32,7 +31,7 @@ struct destination {
         struct process process;
         struct qmp *qmp;
         struct tracee tracee;
-        struct stat file; /* of its binary when that was checked: it must be this one that is executed */
+        struct stat file; /* its binary as it was checked: this very file must be executed */
         struct cmdline cmdline;
         struct cmdline_facts cmdline_facts;
         struct channels channels;

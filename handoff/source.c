@@ -21,11 +21,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* A QEMU that has just lost its last client may be busy for a moment before it sees that. */
+/* A QEMU that has just lost its last client may take a moment to notice. */
 #define GREETING_USEC (4 * USEC_PER_SEC)
 
-/* The path of the running binary: " (deleted)" is what the kernel says of one that an upgrade has replaced.
- */
+/* The path of the running binary. The kernel appends " (deleted)" to one that an upgrade has replaced. */
 static int read_exe(struct handoff *h, struct failure *f)
 {
         static const char deleted[] = " (deleted)";
@@ -122,7 +121,7 @@ static int ask_version(struct handoff *h, struct failure *f)
         return ask_machine(h, &facts->machine, f);
 }
 
-/* It must answer, and be the source: whoever it is, its fate is decided over this connection. */
+/* It must answer, and be the source: its fate is decided over this connection. */
 static int check_connection(struct handoff *h, struct qmp *q, struct failure *f)
 {
         pid_t peer = qmp_peer_pid(q);
@@ -216,8 +215,8 @@ static int take_custody(struct handoff *h, struct failure *f)
         return handoff_note(h, "source", f);
 }
 
-/* For cmdline_make(): the path that a listening socket of the source is bound to. One that an earlier handoff
- * made is bound to the name it had before it was published (listeners.c), which ends in ".cprd-ID". */
+/* For cmdline_make(): the path that a listening socket of the source is bound to. A socket made by an earlier
+ * handoff is bound to the name it had before publication (listeners.c), which ends in ".cprd-ID". */
 static int socket_path(void *userdata, int fd, char **ret)
 {
         struct handoff *h = userdata;
@@ -247,7 +246,7 @@ static bool maps_file(void *userdata, const char *path)
 }
 
 /* The path that the source was started by, if it may be used: a link of that name may lead to another version
- * by now, and that is the one that is wanted. Else where its binary is. */
+ * by now, and that is the wanted one. Otherwise the path of its binary. */
 static const char *started_as(const struct handoff *h)
 {
         const struct source *s = &h->source;
@@ -315,8 +314,8 @@ static int has_exited(struct handoff *h, void *userdata)
         return h->source.is_dead;
 }
 
-/* Killed, and not asked to quit: it must not get the chance to do anything to what the destination has by now
- * (its sockets' paths, RAM with discard-data=on, the network's downscript). */
+/* Killed, not told to quit: it must not get the chance to touch what the destination has by now (its sockets'
+ * paths, RAM with discard-data=on, the network's downscript). */
 int source_retire(struct handoff *h, struct failure *f)
 {
         int r = 0;

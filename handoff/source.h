@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The source: who it is, and how it is talked to. What it migrates is in migration.h. */
+/* The source: who it is, and how to talk to it. What it migrates is in migration.h. */
 
 #include "handoff/handoff.h"
 
-/* Connects to its QMP server, again if the connection has ended. */
+/* Connects to its QMP server, or reconnects if the connection has ended. */
 int source_connect(struct handoff *h, struct failure *f);
 /* The source's fd of a vhost-vsock device: @preferred if that is one, else any but @except; -1: there is
  * none. Returns how many there are. */

@@ -15,7 +15,7 @@ static const struct stage stages[] = {
         /* who is it, and what must outlive it */
         {"identify", source_identify, source_forget, 10000 * MS,
          NEEDS_SOURCE | CANCELLABLE | TOUCHES_NOTHING},
-        /* can it work? The guest notices nothing of it */
+        /* can it work? The guest does not notice */
         {"check", check_all, NULL, 60000 * MS,
          NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE | TOUCHES_NOTHING | ENDS_CHECKS, "checked"},
         /* the destination, at its first instruction, traced, holding the device that the source still owns */
@@ -24,9 +24,9 @@ static const struct stage stages[] = {
         /* the source sends its fds, and waits, its guest running, for the relay to hang up */
         {"begin", migration_begin, migration_cancel, 10000 * MS,
          NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE},
-        /* the destination builds its machine; what it wants of the device is withheld from the kernel */
+        /* the destination builds its machine; its ioctls on the device are withheld from the kernel */
         {"build", destination_build, NULL, 120000 * MS, NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE},
-        /* both are compared; what can be prepared for a short pause is. A rehearsal ends here */
+        /* both are compared; the pause is prepared to be short. A rehearsal ends here */
         {"match", match_twin, NULL, 120000 * MS, NEEDS_SOURCE | NEEDS_DESTINATION | CANCELLABLE, "rehearsed"},
         /* the relay hangs up: the guest stops, and its state moves; here the pause begins */
         {"load", migration_load, migration_continue, 10000 * MS,

@@ -12,9 +12,9 @@ struct stage {
         const char *name;
         int (*act)(struct handoff *h, struct failure *f);
         int (*undo)(struct handoff *h, struct failure *f); /* NULL: nothing to undo */
-        uint64_t deadline;                                 /* µs, for each of both */
+        uint64_t deadline;                                 /* µs, for each of the two */
         unsigned flags;
-        const char *outcome; /* of a handoff that was asked to end here; NULL: it cannot be */
+        const char *outcome; /* of a handoff that was to end here; NULL: none can */
 };
 
 struct walk {
@@ -33,6 +33,6 @@ void stages_print(const struct walk *w);
  * after that there is only forward. */
 json_object *walk_run(const struct walk *w, struct handoff *h);
 
-/* Does the same for a handoff whose cprd-handoff died: from its journal, and from what is really there, to
- * one of the ends. Returns NULL if it had come to its end. */
+/* The same for a handoff whose cprd-handoff died: from its journal, and from what is really there, to one of
+ * the ends. Returns NULL if it had already ended. */
 json_object *walk_recover(const struct walk *w, struct handoff *h);

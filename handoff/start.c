@@ -14,8 +14,7 @@ static void listen_in_child(void *userdata)
 {
         const struct cmdline_facts *facts = userdata;
 
-        /* Here, and not where they were bound, so that SO_PEERCRED names the destination to whoever connects.
-         */
+        /* Here, not where they were bound, so that SO_PEERCRED names the destination to clients. */
         for (size_t i = 0; i < facts->n_listeners; i++)
                 listen(facts->listeners[i].fd_number, 8);
 }
@@ -52,8 +51,8 @@ static int fork_destination(struct handoff *h, struct launched *child, struct fa
         return launch_prepare(&l, child, f);
 }
 
-/* AT_ENTRY of a process that has just executed, as the kernel put it on its stack: where it will begin once
- * the dynamic linker is done. */
+/* AT_ENTRY of a process that has just executed, as the kernel put it on its stack: where the program will
+ * begin once the dynamic linker is done. */
 static int read_entry(const struct process *p, uint64_t *ret)
 {
         _cleanup_free_ char *data = NULL;
@@ -85,8 +84,8 @@ static int check_binary(const struct handoff *h, struct failure *f)
         return 0;
 }
 
-/* Lets the dynamic linker do its work, which is the only other one that writes the slot, and stops at the
- * program's first instruction. */
+/* Lets the dynamic linker work, which is the only other writer of the slot, and stops at the program's first
+ * instruction. */
 static int run_to_entry(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
@@ -158,7 +157,7 @@ int start_destination(struct handoff *h, struct failure *f)
         if (r >= 0)
                 r = run_to_entry(h, f);
         if (r >= 0)
-                r = inject_prepare(&d->tracee, f); /* now, for the claim is part of the pause */
+                r = inject_prepare(&d->tracee, f); /* now, since the claim is part of the pause */
         /* The control experiment of the tests: without the shield the connections must die. */
         if (r >= 0 && !fault_is_set(h, "no-shield"))
                 r = shield_set(&d->shield, &d->tracee, true, f);

@@ -5,5 +5,5 @@
 
 #include "handoff/handoff.h"
 
-/* h->destination is that process then, stopped; it dies with us. */
+/* h->destination is then that process, stopped; it dies with us. */
 int start_destination(struct handoff *h, struct failure *f);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a step depends on, and what its failure means: columns of the stage table, and what wait.c goes by. An
- * undo depends on nothing but its deadline. */
+/* What a step depends on, and what its failure means: columns of the stage table, which wait.c obeys. An undo
+ * depends on nothing but its deadline. */
 
 #include <stdint.h>
 

@@ -17,7 +17,7 @@ void takeover_done(struct handoff *h)
                 qmp_question_done(&d->takeover[i]);
 }
 
-/* The first question also takes the page faults of its code, which would be part of the pause. */
+/* The first query also takes the page faults of its code, which would be part of the pause. */
 int takeover_prepare(struct handoff *h, struct failure *f)
 {
         _cleanup_json_ json_object *nodes = NULL;
@@ -61,7 +61,7 @@ int takeover_await(struct handoff *h, struct failure *f)
         const struct qmp_question *q = h->destination.takeover;
         const char *state = "inmigrate";
 
-        /* The source may know of the end of the load before the destination's main loop does. */
+        /* The source may learn of the end of the load before the destination's main loop does. */
         while (STREQ(state, "inmigrate")) {
                 int r = wait_until(h, is_answered, f, f);
 

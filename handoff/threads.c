@@ -6,7 +6,7 @@
 #include <linux/ioprio.h>
 #include <sys/syscall.h>
 
-#define THREADS_MAX 4096 /* QEMU allows 4096 vCPUs; a process that makes itself more is none */
+#define THREADS_MAX 4096 /* QEMU allows 4096 vCPUs; a process with more threads is not a QEMU */
 
 void threads_done(struct threads *threads)
 {
@@ -57,7 +57,7 @@ static int by_tid(const void *a, const void *b)
         return x->tid < y->tid ? -1 : x->tid > y->tid;
 }
 
-/* A thread that ends while it is looked at was one of QEMU's workers, of which it has now more, now fewer. */
+/* A thread that ends while it is looked at was one of QEMU's workers, whose number varies. */
 static int add_thread(const struct process *p, pid_t tid, struct threads *threads)
 {
         struct thread t = {.tid = tid};
@@ -103,7 +103,7 @@ static struct thread *thread_of(struct threads *threads, int64_t tid)
         return NULL;
 }
 
-/* What QMP says of some of them. @key: the member that names one of its kind. */
+/* What QMP says about some of them. @key: the member that names one of its kind. */
 static int name_threads(struct threads *threads, json_object *list, const char *kind, const char *key)
 {
         if (!json_object_is_type(list, json_type_array))
@@ -112,7 +112,7 @@ static int name_threads(struct threads *threads, json_object *list, const char *
                 json_object *o = json_object_array_get_idx(list, i), *name;
                 struct thread *t = thread_of(threads, json_int(o, "thread-id", 0));
 
-                /* TCG may run all vCPUs in one thread: it is the first one's then. */
+                /* TCG may run all vCPUs in one thread: then it counts as the first one's. */
                 if (!t || !json_object_object_get_ex(o, key, &name) || STREQ(t->role, "main"))
                         return -EBADMSG;
                 if (STREQ(t->role, "other"))
@@ -169,7 +169,7 @@ static int give(const struct thread *from, const struct thread *to, const char *
                 r = give_cgroup(to->tid, from->cgroup);
         if (r < 0)
                 return r;
-        /* After the cgroup, whose cpuset has a say in them. */
+        /* After the cgroup, whose cpuset limits them. */
         *ret_what = "CPUs";
         if (!CPU_EQUAL(&from->cpus, &to->cpus) &&
             sched_setaffinity(to->tid, sizeof(from->cpus), &from->cpus) < 0)

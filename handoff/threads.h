@@ -3,8 +3,8 @@
 
 /*
  * What the threads of a QEMU run as, one by one: CPUs, scheduling policy, priority, nice, I/O priority,
- * cgroup. A management layer pins vCPUs and iothreads each to its own; a destination whose threads inherit
- * all of it from its main thread would run, but elsewhere. Each of its threads gets what its counterpart in
+ * cgroup. A management layer pins vCPUs and iothreads one by one; a destination whose threads inherited
+ * everything from its main thread would run, but elsewhere. Each of its threads gets what its counterpart in
  * the source has: main thread, vCPU by index, iothread by id, and all others what the source's first other
  * one has.
  */
@@ -38,10 +38,10 @@ struct threads {
 
 void threads_done(struct threads *threads);
 
-/* Reads all threads of @p. @cpus, @iothreads: what its QMP answered to query-cpus-fast and query-iothreads;
- * borrowed. A thread id in them that is none of the process's own is not believed. */
+/* Reads all threads of @p. @cpus, @iothreads: its QMP answers to query-cpus-fast and query-iothreads;
+ * borrowed. A thread id in them that is not the process's own is not believed. */
 int threads_read(const struct process *p, json_object *cpus, json_object *iothreads, struct threads *ret,
                  struct failure *f);
-/* Gives the threads of @destination what those of @source have. Stops at the first that it cannot give. The
- * process is one that cannot have exchanged a thread for another meanwhile: it has not run its guest yet. */
+/* Gives the threads of @destination what those of @source have. Stops at the first failure. The process
+ * cannot have exchanged one thread for another meanwhile: it has not run its guest yet. */
 int threads_apply(const struct threads *source, const struct threads *destination, struct failure *f);

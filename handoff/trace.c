@@ -5,8 +5,8 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-/* When it binds its main channel all of its devices have been made, and the state comes next: there the
- * tracing of its system calls ends, long before the pause begins. */
+/* When it binds its main channel, all of its devices exist and the state comes next: its system calls are
+ * traced only up to there, long before the pause begins. */
 static int on_syscall(struct destination *d)
 {
         struct tracee_call call;
@@ -30,7 +30,7 @@ int trace_on_stop(struct handoff *h, struct failure *f)
                 return failure_set(f, r, "cannot withhold an ioctl of the destination: %s", strerror(-r));
         r = tracee_resume(&d->tracee, trace_is_built(h) ? PTRACE_CONT : PTRACE_SYSCALL,
                           tracee_stop_signal(&d->tracee));
-        return r == -ESRCH ? 0 : r; /* killed this moment: its pidfd tells */
+        return r == -ESRCH ? 0 : r; /* killed just now: its pidfd will tell */
 }
 
 bool trace_is_built(const struct handoff *h)

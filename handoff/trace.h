@@ -5,9 +5,9 @@
 
 #include "handoff/handoff.h"
 
-/* For wait.c: it has stopped. Does what its system call asks for, and lets it go on. */
+/* For wait.c: it has stopped. Does what its system call needs, and lets it continue. */
 int trace_on_stop(struct handoff *h, struct failure *f);
-/* Whether all of its devices have been made: from then on it is traced no more than needed to die with us. */
+/* Whether all of its devices exist: from then on it is traced only enough to die with us. */
 bool trace_is_built(const struct handoff *h);
 /* Stops it. ESRCH, with why in @f: it is dead. */
 int trace_stop(struct handoff *h, struct failure *f);

@@ -44,7 +44,7 @@ int tracee_attach(struct tracee *t, struct process *p, int options, struct failu
         t->dies_with_us = options & PTRACE_O_EXITKILL;
         t->attached = true;
         t->stopped = t->exited = false;
-        /* The pid was ours to name only if it was still the same process: ptrace has no pidfd. */
+        /* The pid was the right one only if it is still the same process: ptrace takes no pidfd. */
         if (!process_is_alive(p)) {
                 tracee_detach(t, now_usec() + USEC_PER_SEC);
                 return failure_set(f, ESRCH, "process %d has exited", p->pid);
@@ -67,7 +67,7 @@ int tracee_poll(struct tracee *t)
         pid_t pid = look(t, &status);
 
         if (pid == 0) {
-                /* What comes after this is signalled anew; what came before it is there now. */
+                /* What comes after this is signalled again; what came before is there now. */
                 while (read(signal_fd, &unused, sizeof(unused)) > 0)
                         ;
                 pid = look(t, &status);
@@ -115,8 +115,8 @@ int tracee_stop(struct tracee *t, uint64_t deadline, struct failure *f)
         if (ptrace(PTRACE_INTERRUPT, t->process->pid, 0, 0) < 0)
                 return failure_set(f, errno, "cannot stop process %d: %s", t->process->pid, strerror(errno));
         r = tracee_wait(t, deadline);
-        /* A signal on its way in is let in first: an injection in its place would swallow it. The stop that
-         * we asked for stays due. */
+        /* A signal that is being delivered is let in first: an injection in its place would swallow it. The
+         * stop that we asked for is still pending. */
         while (r >= 0 && tracee_stop_signal(t)) {
                 tracee_resume(t, PTRACE_CONT, tracee_stop_signal(t));
                 r = tracee_wait(t, deadline);

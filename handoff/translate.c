@@ -49,8 +49,8 @@ static void refuse_pidfile(struct making *m)
                 "start the VM without it; `cprctl show` tells the pid");
 }
 
-/* The destination starts as what the source has become by these: after a chroot it has that root already. Its
- * parent is cprd-handoff, which exits soon. */
+/* The destination starts as what these options made of the source: after a chroot it already has that root.
+ * Its parent is cprd-handoff, which exits soon. */
 static void take_run_with(struct making *m)
 {
         _cleanup_free_ char *root = optstr_get(m->value, "chroot"), *rest = optstr_without(m->value, "user");
@@ -65,8 +65,8 @@ static void take_run_with(struct making *m)
                 making_add(m, m->option, rest);
 }
 
-/* "PATH" of -D, or file=PATH of -trace: QEMU has no way to append to it, and empties it. A name with %d in it
- * becomes one of the process's own. */
+/* "PATH" of -D, or file=PATH of -trace: QEMU cannot append to it, and empties it. With %d in the name each
+ * process has its own. */
 static void take_log(struct making *m)
 {
         bool is_trace = STREQ(m->option, "-trace");
@@ -91,7 +91,7 @@ static void take_icount(struct making *m)
         making_keep(m);
 }
 
-/* -set GROUP.ID.KEY=VALUE changes an option that has been seen already, and maybe rewritten. */
+/* -set GROUP.ID.KEY=VALUE changes an earlier option, which may have been rewritten. */
 static void take_set(struct making *m)
 {
         const char *key = strrchr(m->value, '.');
@@ -174,10 +174,10 @@ static const struct {
         const char *option;
         void (*take)(struct making *m);
 } rules[] = {
-        {"-S", drop}, /* added again: only our `cont` starts the guest */
+        {"-S", drop}, /* added back: only our `cont` starts the guest */
         {"-incoming", drop},
         {"-loadvm", drop},
-        {"-daemonize", drop}, /* it is nobody's foreground process anyway */
+        {"-daemonize", drop}, /* it is not a foreground process anyway */
         {"-run-with", take_run_with},
         {"-device", take_device},
         {"-machine", take_machine},
@@ -238,12 +238,12 @@ static void add_start(struct making *m)
         making_add(m, "-incoming", cpr);
 }
 
-/* @value: the word behind @word, NULL at the end. Returns whether that word is the option's. */
+/* @value: the word after @word, NULL at the end. Returns whether that word belongs to the option. */
 static bool take_word(struct making *m, const char *word, const char *value)
 {
         enum option_kind kind = OPTION_ALONE;
 
-        /* "--machine" is "-machine"; a word that is no option is a disk image. */
+        /* "--machine" is "-machine"; a word that is not an option is a disk image. */
         m->option = word[0] == '-' && word[1] == '-' ? word + 1 : word;
         m->value = NULL;
         if (word[0] == '-')

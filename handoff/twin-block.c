@@ -74,7 +74,7 @@ void twin_read_blockdevs(struct twin *t, const struct cmdline *c)
 }
 
 /* Whether a child is the one that the command line names, alone or in the place where it describes it.
- * Unnamed ones are not looked into, and neither are lists of children: the comparison sees them. */
+ * Unnamed ones and lists of children are not looked into: the comparison sees them. */
 static bool is_as_given(struct twin *t, const char *role, const char *child, void *userdata)
 {
         _cleanup_free_ char *within = text_print("%s.node-name", role), *given = optstr_get(userdata, role),
@@ -123,7 +123,7 @@ static bool is_in_tree(struct twin *t, const char *root, const char *name, unsig
         return STREQ(root, name) || (depth < DEPTH_MAX && !for_each_child(t, root, is_below, &s));
 }
 
-/* Returns false, which ends the search, when it is found. */
+/* Returns false, which ends the search, once it is found. */
 static bool is_below(struct twin *t, const char *role, const char *child, void *userdata)
 {
         const struct search *s = userdata;
@@ -166,7 +166,7 @@ static bool any_has_changed(struct twin *t)
 
 /* ---- a node as the source has it ---- */
 
-/* What QEMU does not tell of a node. One of the same driver on the command line has them. */
+/* What QEMU does not tell about a node: taken from one of the same driver on the command line. */
 static void inherit(struct twin *t, json_object *options, const char *driver)
 {
         static const char *const silent[] = {"aio", "discard", "locking", "auto-read-only"};
@@ -210,7 +210,7 @@ static bool describe(struct twin *t, json_object *node, json_object *options)
 
 struct making {
         json_object *options;
-        json_object *done; /* set of the names that are on the command line by now */
+        json_object *done; /* set of the names that are on the command line so far */
         unsigned depth;
         bool has_backing;
 };
@@ -255,7 +255,7 @@ static void finish_node(struct twin *t, const char *name, const struct making *m
                                                 JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
-/* What the command line says without JSON can be kept, or not. */
+/* What the command line says without JSON can be kept as it is, or not at all. */
 static bool make_kept(struct twin *t, const char *name, const char *given, const struct making *m)
 {
         if (!is_unchanged(t, name, given))
@@ -276,8 +276,8 @@ static void warn_of_new(struct twin *t, const char *name, json_object *node)
                 name, json_str(node, "drv"), json_str(node, "file"));
 }
 
-/* The options of a node, as the command line has them or else as QEMU tells them, with the children that it
- * has now; adds it, after its children. NULL: it cannot be told. */
+/* The options of a node, from the command line or else as QEMU reports them, with its present children; adds
+ * it, after its children. NULL: they cannot be known. */
 static json_object *make_node(struct twin *t, const char *name, json_object *done, unsigned depth)
 {
         const char *given = json_str(t->blockdevs, name);
@@ -393,7 +393,7 @@ bool twin_drive_of(struct twin *t, const char *id, const char *drive, char **ret
         return true;
 }
 
-/* Its medium, image and format are those that it has now. */
+/* Its medium, image and format become the present ones. */
 static char *change_drive(const char *value, json_object *inserted)
 {
         static const char *const of_medium[] = {"file",     "format",    "driver",
@@ -437,7 +437,7 @@ void twin_take_drive(struct twin *t, const char *value)
         if (!live)
                 return twin_say(t, "drive %s was removed since the start: the destination does not get it",
                                 id);
-        /* As it was; or in a way that a name and a format do not tell. */
+        /* As it was; or changed in a way that name and format do not show. */
         if ((now && file && STREQ(now, file) && (!format || STREQ(format, driver))) || (!now && !file) ||
             (now && now[0] != '/') || (!file && strstr(value, "file.")) ||
             (!STREQ(driver, "raw") && !STREQ(driver, "qcow2")))

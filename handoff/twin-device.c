@@ -7,8 +7,7 @@
 
 /* ---- devices of the command line ---- */
 
-/* As it is in the source, where its address was QEMU's choice: else one that is left out would move the
- * others. */
+/* Pinned to its address in the source, if QEMU chose it: otherwise leaving one out would move the others. */
 static char *pin(struct twin *t, const char *id, const char *value)
 {
         json_object *device = json_obj(t->devices, id);
@@ -20,7 +19,7 @@ static char *pin(struct twin *t, const char *id, const char *value)
         return optstr_with(value, "addr", address);
 }
 
-/* A SCSI device tells its drive's name to the guest, unless it is told another. */
+/* A SCSI device tells the guest its drive's name, unless it is given another. */
 static char *hide_name(char *value, const char *drive)
 {
         _cleanup_free_ char *driver = optstr_first(value, "driver"), *given = optstr_get(value, "device_id"),
@@ -31,7 +30,7 @@ static char *hide_name(char *value, const char *drive)
         return optstr_with(before, "device_id", "");
 }
 
-/* Takes @value over. */
+/* Takes over @value. */
 static char *with_drive(struct twin *t, const char *id, char *value)
 {
         _cleanup_free_ char *drive = optstr_get(value, "drive"), *now = NULL, *before = value;
@@ -68,8 +67,8 @@ void twin_take_device(struct twin *t, const char *value)
 
 /* ---- what was plugged in ---- */
 
-/* What can be brought over, by its type and the properties that make it what it is. The comparison looks at
- * all of them, and refuses what these do not say. */
+/* What can be brought over, by type, with the properties that define it. The comparison looks at all
+ * properties, and refuses differences in those not listed here. */
 static const struct kind {
         const char *type;
         const char *properties[24];
@@ -108,7 +107,7 @@ static const struct kind *find_kind(const struct kind *kinds, size_t n, const ch
         return NULL;
 }
 
-/* As an option takes it: a link to an object by its id. NULL: it is not set, or QEMU's own doing. */
+/* As an option takes it: a link to an object becomes its id. NULL: it is not set, or QEMU's own doing. */
 static json_object *option_value(json_object *o)
 {
         static const char object[] = "/objects/", machine[] = "/machine/";
@@ -168,7 +167,7 @@ static bool is_given(const struct cmdline *c, const char *option, const char *id
 
 /* ---- objects ---- */
 
-/* Blocks the handoff, and lets `check` say so already. */
+/* Blocks the handoff, and makes `check` say so beforehand. */
 static int refuse(struct twin *t, const char *id, const char *kind, const char *name, const char *type)
 {
         finding_block(
@@ -185,7 +184,7 @@ static int add_object(struct twin *t, const char *name, const char *type, struct
         _cleanup_free_ char *path = text_print("/objects/%s", name);
         int r;
 
-        /* QEMU 11.1 makes one of each monitor, and every one makes that of -m. */
+        /* QEMU 11.1 makes one for each monitor, and every QEMU makes that of -m. */
         if (strncmp(type, "monitor", 7) == 0 || STREQ(name, "pc.ram"))
                 return 0;
         if (!kind)
@@ -208,7 +207,7 @@ static const char *bus_name(json_object *device)
         return slash ? slash + 1 : bus;
 }
 
-/* A disk whose node has no name, or a NIC whose network came with it, would not find them. */
+/* A disk whose node has no name, or a NIC whose network was added with it, would not find it. */
 static bool can_be_found(struct twin *t, json_object *options)
 {
         const char *drive = json_str(options, "drive"), *netdev = json_str(options, "netdev");
@@ -238,7 +237,7 @@ static int add_device(struct twin *t, const char *id, const char *type, json_obj
         return 0;
 }
 
-/* The name in "child<NAME>", the caller's; NULL: it is no child. */
+/* The name in "child<NAME>", the caller's; NULL: not a child. */
 static char *child_type(json_object *o)
 {
         const char *type = json_str(o, "type") ?: "";

@@ -84,7 +84,7 @@ static int ask(struct twin *t, struct failure *f)
 static bool has(json_object *list, const char *key, const char *name)
 {
         if (!json_object_is_type(list, json_type_array))
-                return true; /* it is not known: then nothing is taken away */
+                return true; /* unknown: then nothing is removed */
         for (size_t i = 0; i < json_object_array_length(list); i++)
                 if (STREQ(json_str(json_object_array_get_idx(list, i), key) ?: "", name))
                         return true;
@@ -108,7 +108,7 @@ static bool has_network_end(json_object *text, const char *name)
 
 /* ---- what is on the command line ---- */
 
-/* Adds it, or says that the source has lost it. */
+/* Adds it, or reports that the source has lost it. */
 static void take_if(struct twin *t, bool there, const char *option, const char *value)
 {
         _cleanup_free_ char *id = optstr_get(value, "id");
@@ -126,7 +126,7 @@ static void take_netdev(struct twin *t, const char *value)
         take_if(t, !id || has_network_end(t->live[TWIN_NETWORK].reply, id), "-netdev", value);
 }
 
-/* Those that cmdline.c has made have other names in the source. */
+/* Those made by cmdline.c have other names in the source. */
 static void take_chardev(struct twin *t, const char *value)
 {
         _cleanup_free_ char *id = optstr_get(value, "id");
@@ -172,7 +172,7 @@ static int walk(struct twin *t, const struct cmdline *c, struct failure *f)
                 const char *value =
                         option[0] == '-' && option_kind(name) == OPTION_WITH_VALUE ? c->argv[++i] : NULL;
 
-                /* Before whatever may use them. */
+                /* Before anything that may use them. */
                 if (!blockdevs_added && (STREQ(name, "-device") || STREQ(name, "-blockdev"))) {
                         twin_add_blockdevs(t, c);
                         blockdevs_added = true;

@@ -2,16 +2,15 @@
 #pragma once
 
 /*
- * Brings the destination's command line to what the source is now: it was started by one of its own, and has
- * lost and gained since. What it has lost is left out, what it has gained is put on it, every PCI device is
- * pinned to the address that it has. That is how managers start the destination of any migration, too.
- * Whether it was right is proven by match.h; what cannot be brought over is left as it is, and found there.
- * docs/twin.md.
+ * Brings the destination's command line up to what the source is now: the source has changed since it was
+ * started by its own. What it has lost is left out, what it has gained is added, every PCI device is pinned
+ * to the address that it has. Management tools start the destination of any migration like that too. match.h
+ * proves that it was right; what cannot be brought over is left as it is, and found there. docs/twin.md.
  */
 
 #include "handoff/handoff.h"
 
-/* Changes h->destination.cmdline, and says so in h->findings. */
+/* Changes h->destination.cmdline, and reports that in h->findings. */
 int twin_adapt(struct handoff *h, struct failure *f);
 
 /* ---- for twin-….c ---- */
@@ -39,22 +38,22 @@ struct twin {
 };
 
 void twin_add(struct twin *t, const char *option, const char *value);
-/* A finding of the id "twin": what was done, and what for. */
+/* A finding with the id "twin": what was done, and why. */
 void twin_say(struct twin *t, const char *what, ...) _printf_(2, 3);
 /* The same as a warning. */
 void twin_warn(struct twin *t, const char *remedy, const char *what, ...) _printf_(3, 4);
 
-/* Each takes an option of the command line, and adds what shall be there instead. */
+/* Each takes an option of the command line, and adds what is to replace it. */
 void twin_take_device(struct twin *t, const char *value);
 void twin_take_drive(struct twin *t, const char *value);
 
 /* Finds the nodes of -blockdev on the command line @c. */
 void twin_read_blockdevs(struct twin *t, const struct cmdline *c);
-/* Adds -blockdev for all nodes with a name that the source has, in the place of those on the command line;
- * the same as there if nothing has changed. */
+/* Adds -blockdev for all named nodes of the source, in place of those on the command line; the same as there
+ * if nothing has changed. */
 void twin_add_blockdevs(struct twin *t, const struct cmdline *c);
-/* What a device's drive= has to be: *ret (the caller's), NULL: nothing, its drive is empty. False: as it is.
- */
+/* What a device's drive= must be: *ret (the caller's), NULL: nothing, its drive is empty. False:
+ * unchanged. */
 bool twin_drive_of(struct twin *t, const char *id, const char *drive, char **ret);
 
 /* Adds -object and -device for what was plugged in. */

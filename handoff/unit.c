@@ -6,7 +6,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-login.h>
 
-/* What systemd knows of a service: its main process, and what its end depends on. */
+/* What systemd knows about a service: its main process, and what its end depends on. */
 static int ask_systemd(const char *unit, uint32_t *ret_main_pid, char **ret_exit_type, sd_bus_error *error)
 {
         static const char manager[] = "org.freedesktop.systemd1",
@@ -33,7 +33,7 @@ static pid_t parent_of(pid_t pid)
 
         if (file_read(-1, path, 4096, &stat, NULL) < 0)
                 return 0;
-        rest = strrchr(stat, ')'); /* behind the name, which may contain anything */
+        rest = strrchr(stat, ')'); /* after the name, which may contain anything */
         return rest && sscanf(rest, ") %*c %d", &parent) == 1 ? parent : 0;
 }
 

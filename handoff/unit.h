@@ -3,6 +3,6 @@
 
 #include "handoff/handoff.h"
 
-/* Preflight: whether systemd, or whoever started the source, would end its unit, and all that is in its
- * cgroup, with the source. */
+/* Preflight: whether systemd, or whoever started the source, would end the source's unit, and everything in
+ * its cgroup, together with the source. */
 void check_unit(struct handoff *h, struct findings *fs, const char *id);

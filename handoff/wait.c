@@ -18,7 +18,7 @@ enum {
 };
 #define N_POLL (POLL_RELAY + RELAY_N_POLL)
 
-/* The source's first STOP after `migrate`, which is the migration's or somebody else's (source.h). */
+/* The source's first STOP after `migrate`: the migration's, or somebody else's (source.h). */
 static void note_stop(struct handoff *h)
 {
         json_object *stop;
@@ -103,7 +103,7 @@ static int take_news(struct handoff *h, struct failure *f)
         return 0;
 }
 
-/* A dead source cannot be gone back to: then there is only forward, however late it is. */
+/* There is no way back to a dead source: then the only way is forward, however late it is. */
 static bool may_turn_back(const struct handoff *h)
 {
         return !h->facts.committed && !h->source.is_dead;
@@ -114,7 +114,7 @@ static bool is_over_budget(const struct handoff *h, uint64_t now)
         return (h->step.flags & COUNTS_PAUSE) && h->pause_began && now > h->pause_began + h->order.max_pause;
 }
 
-/* What of the news ends the current step. */
+/* The news that ends the current step. */
 static int judge_news(struct handoff *h, struct failure *f)
 {
         const unsigned flags = h->step.flags;
@@ -202,8 +202,8 @@ int wait_at_most(struct handoff *h, uint64_t usec, int (*ready)(struct handoff *
         return wait_to(h, now_usec() + usec, ready, userdata, f);
 }
 
-/* A destination that dies takes its QMP connection with it: then its last words say more than the
- * connection's end. */
+/* A destination that dies takes its QMP connection with it: then its last words say more than the end of the
+ * connection. */
 static int explain(struct handoff *h, struct qmp *q, int r, struct failure *f)
 {
         if (r < 0 && q == h->destination.qmp && qmp_error(q) &&

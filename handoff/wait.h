@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The one loop of a handoff. It takes in whatever happens (a stop of the destination, QMP traffic, the CPR
- * channel, a word from cprd, a death) until what it was called for is there. All of these fail when the step
- * under way has to end (h->step; the flags are in step.h):
+ * The one loop of a handoff. It handles whatever happens (a stop of the destination, QMP traffic, the CPR
+ * channel, a message from cprd, a death) until what it was called for is there. All of these functions fail
+ * when the current step has to end (h->step; the flags are in step.h):
  *
  *   ETIMEDOUT  its deadline has passed
  *   ESRCH      a process that it needs has exited
@@ -14,7 +14,7 @@
 
 #include "handoff/handoff.h"
 
-/* Until @ready says so with 1, or with a negative errno, which is returned. */
+/* Until @ready returns 1, or a negative errno, which is returned. */
 int wait_until(struct handoff *h, int (*ready)(struct handoff *h, void *userdata), void *userdata,
                struct failure *f);
 /* The same, but for @usec at most. Returns 0 if it was not ready by then. */
@@ -33,8 +33,8 @@ int wait_qmp_fd(struct handoff *h, struct qmp *q, const char *command, json_obje
 /* Waits for the reply to what was sent before; @command is its name in a failure. */
 int wait_reply(struct handoff *h, struct qmp *q, const char *command, json_object **ret_result,
                struct failure *f);
-/* Waits for the answers to two batches (qmp.h), asked at the same time; either may be of none. That QEMU
- * answers one of them with an error is no failure. */
+/* Waits for the answers to two batches (qmp.h), sent at the same time; either may be empty. An error answer
+ * from QEMU is not a failure. */
 int wait_answers(struct handoff *h, struct qmp_question *to_source, size_t n_to_source,
                  struct qmp_question *to_destination, size_t n_to_destination, struct failure *f);
 /* Waits for the greeting, @usec at most, and ends the negotiation of capabilities. EBUSY: there was none. */

@@ -49,8 +49,8 @@ static json_object *progress(struct walker *w, const struct stage *s, uint64_t b
         return o;
 }
 
-/* The journal first. cprd is told too, but not while the guest waits: it reads then what the journal has by
- * the end of the pause. @end NULL: the step begins. */
+/* The journal first. cprd is told too, but not while the guest waits: it reads the journal after the pause.
+ * @end NULL: the step begins. */
 static int report(struct walker *w, const struct stage *s, uint64_t began, const struct failure *end,
                   struct failure *f)
 {
@@ -81,8 +81,7 @@ static int act(struct walker *w, const struct stage *s, uint64_t began, struct f
         h->step = (struct step){.flags = w->undoing ? 0 : s->flags, .deadline = stage_deadline(h, s)};
         handoff_hurry(h, h->step.flags & COUNTS_PAUSE);
         r = report(w, s, began, NULL, f);
-        /* The way back is taken even if it cannot be written down, and so is the way forward from commit on.
-         */
+        /* Rolling back goes on even if it cannot be written down, and so does going forward after commit. */
         if (r >= 0 || w->undoing || h->facts.committed)
                 r = fault_point(h, w->undoing, s->name, "before", f);
         if (r >= 0)
@@ -92,7 +91,7 @@ static int act(struct walker *w, const struct stage *s, uint64_t began, struct f
         return r < 0 ? failure_set(f, r, "%s", strerror(-r)) : 0;
 }
 
-/* One do or undo: named in the journal before it is begun, with its deadline, its fault points, its time. */
+/* One do or undo: named in the journal before it begins, with its deadline, its fault points, its time. */
 static int step(struct walker *w, const struct stage *s, struct failure *f)
 {
         struct failure why = {};
@@ -150,7 +149,7 @@ static int undo(struct walker *w, const struct stage *s)
                 if (r >= 0 || h->source.is_dead)
                         return r;
         }
-        /* One that has been killed closes its sockets a moment before its pidfd tells. */
+        /* A process that has been killed closes its sockets a moment before its pidfd tells. */
         if (r < 0)
                 h->source.is_dead = process_exits(&h->source.process, PROCESS_DYING_MSEC);
         return r;
@@ -184,8 +183,8 @@ static int redo(struct walker *w, const struct stage *s, struct failure *f)
         return r;
 }
 
-/* From commit on: each stage again, until it is done or there is nothing left to do it to. A commit that QEMU
- * has refused is none (destination.c), and leads back after all. */
+/* After commit: each stage is retried until it is done or there is nothing left to do it to. A commit that
+ * QEMU refused is none (destination.c), and is rolled back after all. */
 static json_object *go_forward(struct walker *w, size_t from)
 {
         struct handoff *h = w->h;
@@ -220,7 +219,7 @@ static void journal_findings(struct handoff *h)
         connections_list((uint32_t)h->facts.source.cid, CONNECTIONS_ESTABLISHED, &h->before);
 }
 
-/* Asked to end here, having changed nothing: what was done so far is taken back. */
+/* It was to end here, having changed nothing: what was done so far is undone. */
 static json_object *end_early(struct walker *w, size_t at)
 {
         bool undone = true;
@@ -263,7 +262,7 @@ static size_t stage_index(const struct walk *w, const char *name)
         return 0;
 }
 
-/* Reads what the dead one wrote. Returns the stage it had begun last; walk->n: it had come to its end. */
+/* Reads what the dead one wrote. Returns the stage it began last; walk->n: it had ended. */
 static size_t read_journal(const struct walk *walk, struct handoff *h)
 {
         size_t last = 0;
@@ -279,7 +278,7 @@ static size_t read_journal(const struct walk *walk, struct handoff *h)
                 if (json_obj(line, "fact"))
                         facts_take(&h->facts, json_obj(line, "fact"));
                 told = json_obj(line, "progress");
-                /* Undoing goes back in the table, and what it has undone it can undo again. */
+                /* Undoing moves back in the table, and what it has undone can be undone again. */
                 if (told && !json_flag(told, "undo"))
                         last = stage_index(walk, json_str(told, "stage"));
         }

@@ -23,8 +23,8 @@ struct withhold {
         } calls[WITHHELD_MAX];
 };
 
-/* Handles a system call stop of @t, whose number of the device is @device_fd. E2BIG: more, or larger, calls
- * than a vhost-vsock device makes. */
+/* Handles a system call stop of @t, whose fd of the device is @device_fd. E2BIG: more, or larger, calls than
+ * a vhost-vsock device makes. */
 int withhold_note(struct withhold *w, struct tracee *t, int device_fd, const struct tracee_call *call);
 /* Makes the calls for real in the stopped @t. */
 int withhold_replay(const struct withhold *w, struct tracee *t, int device_fd, uint64_t deadline,
