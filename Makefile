@@ -17,7 +17,7 @@ check:
 check-matrix:
 	@$(root) tests/check --part check-matrix
 
-# Tests the kernel change on all kernels, and the tests themselves with deliberate mistakes in it.
+# Tests the kernel change on all kernels, and the tests themselves with deliberate mistakes in the change.
 check-kernel:
 	@$(root) tests/kernel/check-kernel
 
@@ -26,7 +26,7 @@ check-dkms:
 	@$(root) kernel/dkms/test trixie
 	@$(root) kernel/dkms/test bookworm
 
-# Every parser, and the engine, against inputs that are made up: so many seconds each (docs/hardening.md).
+# Fuzzes every parser, and the engine, for some seconds each (docs/hardening.md).
 FUZZ_SECONDS = 60
 fuzz:
 	@tests/fuzz/run --seconds $(FUZZ_SECONDS)
