@@ -46,7 +46,8 @@ with contextlib.ExitStack() as stack:
             vm.note(result)
             load.check(FLOW_SECONDS)
             if pair == FAILING:
-                expect("vring.num" in record["reason"], f"reason: {record['reason']}")
+                expect("has 1024 entries in the source, and room for 128" in record["reason"],
+                       f"reason: {record['reason']}")
                 expect("release" not in [s["stage"] for s in record["stages"]], "the device was released")
         outcomes = [result.record["outcome"] for result, _ in ends]
         expect_equal((outcomes.count("updated"), outcomes.count("still_on_source")), (6, 2), "outcomes")
