@@ -219,6 +219,13 @@ for name, path, words in (("a path on the command line that is no socket", PRECI
 # ---- the source's unit ----
 
 
+def executable(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:  # It has ended.
+        return ""
+
+
 def capabilities(pid):
     return re.search(r"^CapPrm:\t(\w+)$", read_process(pid, "status"), re.M)[1]
 
@@ -237,7 +244,7 @@ def service(like, *properties, parent=()):
 
     def qemu():
         return next((pid for pid in process_ids() if str(qmp) in read_process(pid, "cmdline") and
-                     "qemu" in os.readlink(f"/proc/{pid}/exe")), None)
+                     "qemu" in executable(pid)), None)
 
     try:
         expect(wait_until(lambda: qmp.exists() and qemu(), 60), "the service has no QMP socket")
@@ -277,7 +284,7 @@ with VM("10.0.2", "--no-wait") as vm:
         t.measured(f"landlock: {findings['landlock']}")
         source = qemu()
         expect_equal(cprctl("handoff", "service").record.get("outcome"), "updated", "outcome")
-        expect(qemu() != source, "the source still runs")
+        expect(wait_until(lambda: qemu() not in (None, source), 30), "the destination does not run alone")
         expect_equal(capabilities(qemu()), "0" * 16, "capabilities of the destination")
 
 # ---- what is not there ----
