@@ -12,6 +12,7 @@ int unit_main(int argc, char **argv);
 int stress_main(int argc, char **argv);
 int latency_main(int argc, char **argv);
 int orphan_main(int argc, char **argv);
+int flood_main(int argc, char **argv);
 
 /* A test case fails by saying why on stderr and returning non-zero from its function. */
 int test_failed(const char *file, int line, const char *what, ...) _printf_(3, 4);

@@ -11,7 +11,8 @@
         (20 * USEC_PER_SEC) /* a case that takes longer hangs; the slowest sane one is 2 s with KASAN */
 #define FIRST_CID 1000
 
-static const struct unit_case *const lists[] = {unit_ownership, unit_orphan, unit_traffic, unit_restart};
+static const struct unit_case *const lists[] = {unit_ownership, unit_orphan, unit_traffic, unit_restart,
+                                                unit_queue};
 
 int unit_connect(struct vmm *vmm, int type, uint32_t port, int *ret_fd, struct host_stream *ret_stream)
 {

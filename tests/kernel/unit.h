@@ -16,6 +16,7 @@ extern const struct unit_case unit_ownership[];
 extern const struct unit_case unit_orphan[];
 extern const struct unit_case unit_traffic[];
 extern const struct unit_case unit_restart[];
+extern const struct unit_case unit_queue[];
 
 /* A socket connected to @port of the guest, which is pumped meanwhile. Returns 0 and a non-blocking socket.
  */

@@ -29,6 +29,8 @@ static const struct command {
          "traffic"},
         {"latency", latency_main, "[--loops N]: RESET_OWNER and SET_OWNER, idle and under load"},
         {"orphan", orphan_main, "[--loops N]: the owner dies in every way and the device is reclaimed"},
+        {"flood", flood_main,
+         "[CALLS]: packets without data to a guest that is stopped, and the memory they cost"},
 };
 
 int test_failed(const char *file, int line, const char *what, ...)
