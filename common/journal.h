@@ -4,8 +4,8 @@
 /*
  * The journal of one handoff: a file of JSON lines, /run/cprd/handoffs/ID, that names a step before it
  * begins. cprd writes the first line (the order) and only reads after that; cprd-handoff writes the rest.
- * journal_append() returns once the line is in the file, so a recovery never knows less than was done. Nothing
- * is synced: a host that crashes takes its VMs with it.
+ * journal_append() returns once the line is in the file, so a recovery never knows less than was done.
+ * Nothing is synced: a host that crashes takes its VMs with it.
  *
  *   {"order": {"id", "name", "caller", "pid", "startTime", "binary"?, "qmp", "maxPause",
  *             "binaries", "learnt", "deadlines"?, "faults"?, "until": "check"|"retire", "begun"}}

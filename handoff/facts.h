@@ -48,7 +48,7 @@ struct facts {
 void facts_init(struct facts *facts);
 void facts_done(struct facts *facts);
 
-/* Writes one member of the table (a whole group, "source" for example) to the journal, synced. */
+/* Writes one member of the table (a whole group, "source" for example) to the journal. */
 int facts_note(struct facts *facts, struct journal *j, const char *name, struct failure *f);
 /* Takes in a line written by facts_note(). What it does not name stays as it is. */
 void facts_take(struct facts *facts, json_object *fact);

@@ -48,7 +48,7 @@ static inline void handoff_freep(struct handoff **h)
         *h = handoff_free(*h);
 }
 
-/* Writes one member of the facts (facts.h) to the journal, synced. */
+/* Writes one member of the facts (facts.h) to the journal. */
 int handoff_note(struct handoff *h, const char *name, struct failure *f);
 /* Fills @f with the reason why the dead destination died. Returns -ESRCH. */
 int handoff_obituary(struct handoff *h, struct failure *f);
