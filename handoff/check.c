@@ -273,6 +273,7 @@ static const struct check {
         {"twin", no_check}, /* identify has brought the command line up to date (twin.h) */
         {"hot-plug", no_check},
         {"object", no_check},
+        {"disk", no_check},
         {"cpu-model", check_cpu},
         {"destination-binary", check_binary_file},
         {"destination-qemu", check_binary_runs},

@@ -13,7 +13,7 @@
 /* A live update. Before `commit` every failure walks back up; after it there is only forward. */
 static const struct stage stages[] = {
         /* who is it, and what must outlive it */
-        {"identify", source_identify, source_forget, 10000 * MS,
+        {"identify", source_identify, source_forget, 30000 * MS,
          NEEDS_SOURCE | CANCELLABLE | TOUCHES_NOTHING},
         /* can it work? The guest does not notice */
         {"check", check_all, NULL, 60000 * MS,

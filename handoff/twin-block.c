@@ -2,8 +2,6 @@
 #include "handoff/optstr.h"
 #include "handoff/twin.h"
 
-#define DEPTH_MAX 64
-
 /* ---- what is there ---- */
 
 static json_object *array_of(struct twin *t, int question)
@@ -21,20 +19,14 @@ static json_object *find(json_object *list, const char *key, const char *value)
         return NULL;
 }
 
-static json_object *find_node(struct twin *t, const char *name)
+json_object *twin_find_node(struct twin *t, const char *name)
 {
         return find(array_of(t, TWIN_NODES), "node-name", name);
 }
 
-static bool is_unnamed(const char *name)
-{
-        return name[0] == '#';
-}
-
-/* Calls @visit for each child of a node, with its role; ends when that returns false. */
-static bool for_each_child(struct twin *t, const char *name,
-                           bool (*visit)(struct twin *t, const char *role, const char *child, void *userdata),
-                           void *userdata)
+bool twin_for_each_child(struct twin *t, const char *name,
+                         bool (*visit)(struct twin *t, const char *role, const char *child, void *userdata),
+                         void *userdata)
 {
         json_object *graph = t->live[TWIN_GRAPH].reply, *nodes = json_arr(graph, "nodes"),
                     *edges = json_arr(graph, "edges"), *node = find(nodes, "name", name);
@@ -80,12 +72,11 @@ static bool is_as_given(struct twin *t, const char *role, const char *child, voi
         _cleanup_free_ char *within = text_print("%s.node-name", role), *given = optstr_get(userdata, role),
                             *described = optstr_get(userdata, within);
 
-        return is_unnamed(child) || strchr(role, '.') || (given && STREQ(given, child)) ||
+        return twin_is_unnamed(child) || strchr(role, '.') || (given && STREQ(given, child)) ||
                (described && STREQ(described, child));
 }
 
-/* Whether a -blockdev describes it within another node. */
-static bool is_described(struct twin *t, const char *name)
+bool twin_is_described(struct twin *t, const char *name)
 {
         json_object_object_foreach (t->blockdevs, top, given) {
                 if (!STREQ(top, name) && strstr(json_object_get_string(given), name))
@@ -99,13 +90,13 @@ static bool has_backing(struct twin *t, const char *role, const char *child, voi
         return !STREQ(role, "backing");
 }
 
-static bool is_unchanged(struct twin *t, const char *name, const char *given)
+bool twin_is_unchanged(struct twin *t, const char *name, const char *given)
 {
         _cleanup_free_ char *backing = optstr_get(given, "backing");
 
-        if (!find_node(t, name) || !for_each_child(t, name, is_as_given, (void *)given))
+        if (!twin_find_node(t, name) || !twin_for_each_child(t, name, is_as_given, (void *)given))
                 return false;
-        return !backing || !*backing || !for_each_child(t, name, has_backing, NULL);
+        return !backing || !*backing || !twin_for_each_child(t, name, has_backing, NULL);
 }
 
 /* The nodes of a -drive: it makes them itself. */
@@ -120,7 +111,7 @@ static bool is_in_tree(struct twin *t, const char *root, const char *name, unsig
 {
         struct search s = {name, depth + 1};
 
-        return STREQ(root, name) || (depth < DEPTH_MAX && !for_each_child(t, root, is_below, &s));
+        return STREQ(root, name) || (depth < TWIN_DEPTH_MAX && !twin_for_each_child(t, root, is_below, &s));
 }
 
 /* Returns false, which ends the search, once it is found. */
@@ -151,158 +142,20 @@ static bool any_has_changed(struct twin *t)
         json_object *nodes = array_of(t, TWIN_NODES);
 
         json_object_object_foreach (t->blockdevs, name, given) {
-                if (!is_unchanged(t, name, json_object_get_string(given)))
+                if (!twin_is_unchanged(t, name, json_object_get_string(given)))
                         return true;
         }
         for (size_t i = 0; nodes && i < json_object_array_length(nodes); i++) {
                 const char *live = json_str(json_object_array_get_idx(nodes, i), "node-name") ?: "#";
 
-                if (!is_unnamed(live) && !json_str(t->blockdevs, live) && !is_of_drive(t, live) &&
-                    !is_described(t, live))
+                if (!twin_is_unnamed(live) && !json_str(t->blockdevs, live) && !is_of_drive(t, live) &&
+                    !twin_is_described(t, live))
                         return true;
         }
         return false;
 }
 
-/* ---- a node as the source has it ---- */
-
-/* What QEMU does not tell about a node: taken from one of the same driver on the command line. */
-static void inherit(struct twin *t, json_object *options, const char *driver)
-{
-        static const char *const silent[] = {"aio", "discard", "locking", "auto-read-only"};
-
-        json_object_object_foreach (t->blockdevs, name, given) {
-                const char *text = json_object_get_string(given);
-                _cleanup_json_ json_object *o = text[0] == '{' ? json_tokener_parse(text) : NULL;
-
-                if (!name || !STREQ(json_str(o, "driver") ?: "", driver))
-                        continue;
-                for (size_t i = 0; i < ELEMENTSOF(silent); i++) {
-                        json_object *value;
-
-                        if (json_object_object_get_ex(o, silent[i], &value))
-                                json_add(options, silent[i], json_object_get(value));
-                }
-                return;
-        }
-}
-
-static bool describe(struct twin *t, json_object *node, json_object *options)
-{
-        static const char *const leaves[] = {"file", "host_device", "host_cdrom"};
-        const char *driver = json_str(node, "drv") ?: "", *file = json_str(node, "file") ?: "";
-        json_object *cache = json_obj(node, "cache"), *o = json_object_new_object();
-        bool is_leaf = false;
-
-        for (size_t i = 0; i < ELEMENTSOF(leaves); i++)
-                is_leaf = is_leaf || STREQ(driver, leaves[i]);
-        json_add_str(options, "driver", driver);
-        json_add_str(options, "detect-zeroes", json_str(node, "detect_zeroes"));
-        json_add_bool(o, "direct", json_flag(cache, "direct"));
-        json_add_bool(o, "no-flush", json_flag(cache, "no-flush"));
-        json_add(options, "cache", o);
-        inherit(t, options, driver);
-        if (is_leaf)
-                json_add_str(options, "filename", file);
-        return !json_flag(node, "encrypted") &&
-               (is_leaf ? file[0] == '/' : STREQ(driver, "raw") || STREQ(driver, "qcow2"));
-}
-
-struct making {
-        json_object *options;
-        json_object *done; /* set of the names that are on the command line so far */
-        unsigned depth;
-        bool has_backing;
-};
-
-static json_object *make_node(struct twin *t, const char *name, json_object *done, unsigned depth);
-
-/* Named ones stand for themselves; others are described where they are used. */
-static bool make_child(struct twin *t, const char *role, const char *child, void *userdata)
-{
-        struct making *m = userdata;
-        json_object *o = make_node(t, child, m->done, m->depth + 1);
-
-        if (!o)
-                return false;
-        m->has_backing = m->has_backing || STREQ(role, "backing");
-        if (is_unnamed(child) && !strchr(role, '.')) {
-                json_add(m->options, role, o);
-                return true;
-        }
-        json_object_put(o);
-        if (!strchr(role, '.'))
-                json_add_str(m->options, role, child);
-        return !is_described(t, child);
-}
-
-static void finish_node(struct twin *t, const char *name, const struct making *m)
-{
-        const char *driver = json_str(m->options, "driver");
-
-        if (!m->has_backing && driver && STREQ(driver, "qcow2")) {
-                json_object_object_del(m->options, "backing");
-                json_object_object_add(m->options, "backing", NULL); /* whatever its header says */
-        }
-        if (is_unnamed(name))
-                return;
-        json_add_str(m->options, "node-name", name);
-        if (json_obj(m->done, name))
-                return;
-        json_add(m->done, name, json_object_new_object());
-        twin_add(t, "-blockdev",
-                 json_object_to_json_string_ext(m->options,
-                                                JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-}
-
-/* What the command line says without JSON can be kept as it is, or not at all. */
-static bool make_kept(struct twin *t, const char *name, const char *given, const struct making *m)
-{
-        if (!is_unchanged(t, name, given))
-                return false;
-        if (!json_obj(m->done, name)) {
-                json_add(m->done, name, json_object_new_object());
-                twin_add(t, "-blockdev", given);
-        }
-        return true;
-}
-
-static void warn_of_new(struct twin *t, const char *name, json_object *node)
-{
-        twin_warn(
-                t, "start the VM with it on its command line, if it matters",
-                "node %s (%s, %s) was added since the start: it goes along, but QEMU does not tell its aio, discard "
-                "and locking; those of the command line's are taken",
-                name, json_str(node, "drv"), json_str(node, "file"));
-}
-
-/* The options of a node, from the command line or else as QEMU reports them, with its present children; adds
- * it, after its children. NULL: they cannot be known. */
-static json_object *make_node(struct twin *t, const char *name, json_object *done, unsigned depth)
-{
-        const char *given = json_str(t->blockdevs, name);
-        bool is_json = given && given[0] == '{';
-        json_object *node = find_node(t, name);
-        struct making m = {.done = done, .depth = depth};
-        bool made;
-
-        if (!node || depth > DEPTH_MAX)
-                return NULL;
-        m.options = is_json ? json_tokener_parse(given) : json_object_new_object();
-        json_add_bool(m.options, "read-only", json_flag(node, "ro")); /* a base is, an overlay is not */
-        made = (given || describe(t, node, m.options)) && for_each_child(t, name, make_child, &m);
-        if (made && given && !is_json)
-                made = make_kept(t, name, given, &m);
-        if (!made) {
-                json_object_put(m.options);
-                return NULL;
-        }
-        if (!given && !is_unnamed(name) && !json_obj(done, name))
-                warn_of_new(t, name, node);
-        if (!given || is_json)
-                finish_node(t, name, &m);
-        return m.options;
-}
+/* ---- all of them ---- */
 
 static void add_as_given(struct twin *t, const struct cmdline *c)
 {
@@ -322,10 +175,10 @@ static bool add_all(struct twin *t)
                 const char *name = json_str(json_object_array_get_idx(nodes, i), "node-name") ?: "#";
                 json_object *o;
 
-                if (is_unnamed(name) || json_obj(done, name) ||
+                if (twin_is_unnamed(name) || json_obj(done, name) ||
                     (!json_str(t->blockdevs, name) && is_of_drive(t, name)))
                         continue;
-                o = make_node(t, name, done, 0);
+                o = twin_make_node(t, name, done, 0);
                 if (!o)
                         return false;
                 json_object_put(o);
@@ -368,25 +221,40 @@ static json_object *find_drive(struct twin *t, const char *id, const char *drive
         return NULL;
 }
 
+/* Returns false: it is left as it is. */
+static bool refuse_medium(struct twin *t, const char *drive, json_object *inserted)
+{
+        twin_refuse(
+                t, "disk",
+                "bring it back to what the command line says, or restart the VM with it on its command line",
+                "drive %s is on %s (%s) since after the start, and its aio, discard and locking cannot be "
+                "read in the source's memory, or are not the drive's",
+                drive, json_str(inserted, "file") ?: "?", json_str(inserted, "drv") ?: "?");
+        return false;
+}
+
 bool twin_drive_of(struct twin *t, const char *id, const char *drive, char **ret)
 {
         json_object *live = id ? find_drive(t, id, NULL) : NULL, *inserted = json_obj(live, "inserted");
         const char *name = json_str(inserted, "node-name");
-        _cleanup_free_ char *made = NULL, *option = NULL, *file = NULL;
+        _cleanup_free_ char *made = NULL, *hidden = NULL, *option = NULL, *file = NULL;
 
         if (!live || t->blockdevs_kept ||
             !json_str(t->blockdevs, drive)) /* that of a -drive keeps its name */
                 return false;
-        if (inserted && name && !is_unnamed(name)) {
+        if (inserted && name && !twin_is_unnamed(name)) {
                 *ret = text_copy(name);
                 return !STREQ(name, drive);
         }
         *ret = NULL;
         if (!inserted)
                 return true;
+        hidden = twin_drive_hidden(t, name ?: "#", json_flag(inserted, "ro"));
+        if (!hidden)
+                return refuse_medium(t, id, inserted);
         made = text_print("cprd-drive%zu", t->n_drives++);
-        option = text_print("if=none,id=%s,format=%s,readonly=%s", made, json_str(inserted, "drv") ?: "raw",
-                            json_flag(inserted, "ro") ? "on" : "off");
+        option = text_print("if=none,id=%s,format=%s,readonly=%s%s", made, json_str(inserted, "drv") ?: "raw",
+                            json_flag(inserted, "ro") ? "on" : "off", hidden);
         file = optstr_with(option, "file", json_str(inserted, "file") ?: "");
         twin_add(t, "-drive", file);
         *ret = TAKE_PTR(made);
@@ -415,7 +283,7 @@ static char *change_drive(const char *value, json_object *inserted)
 
                 free(changed);
                 changed = optstr_with(with_format, "readonly", json_flag(inserted, "ro") ? "on" : "off");
-                if (!is_unnamed(name)) {
+                if (!twin_is_unnamed(name)) {
                         _cleanup_free_ char *unnamed = changed;
 
                         changed = optstr_with(unnamed, "node-name", name);
@@ -442,6 +310,8 @@ void twin_take_drive(struct twin *t, const char *value)
             (now && now[0] != '/') || (!file && strstr(value, "file.")) ||
             (!STREQ(driver, "raw") && !STREQ(driver, "qcow2")))
                 return twin_add(t, "-drive", value);
+        if (now && !twin_drive_makes(t, value, json_str(inserted, "node-name") ?: "#"))
+                refuse_medium(t, id, inserted);
         changed = change_drive(value, inserted);
         twin_say(t, "drive %s has %s now: the destination gets that", id, now ?: "no medium");
         twin_add(t, "-drive", changed);

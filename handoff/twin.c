@@ -51,10 +51,10 @@ void twin_say(struct twin *t, const char *what, ...)
         finding_pass(&t->h->findings, ID, "%s", text);
 }
 
-void twin_warn(struct twin *t, const char *remedy, const char *what, ...)
+void twin_refuse(struct twin *t, const char *id, const char *remedy, const char *what, ...)
 {
         FORMAT(text, what);
-        finding_warn(&t->h->findings, ID, remedy, "%s", text);
+        finding_block(&t->h->findings, id, remedy, "%s", text);
 }
 
 /* ---- what the source has ---- */
@@ -188,6 +188,7 @@ static void twin_done(struct twin *t)
                 qmp_question_done(&t->live[i]);
         json_object_put(t->devices);
         json_object_put(t->blockdevs);
+        json_object_put(t->told);
         cmdline_done(&t->out);
 }
 

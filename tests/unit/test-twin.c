@@ -3,6 +3,7 @@
 #include "handoff/twin.h"
 #include "handoff/wait.h"
 
+#include "fake-qdict.h"
 #include "test.h"
 
 #include <fcntl.h>
@@ -125,6 +126,7 @@ static struct fixture start(const char *state, const struct answer *answers)
         }
         close(fds[1]);
         EXPECT(qmp_new(fds[0], &x.h->source.qmp) == 0);
+        EXPECT(process_open(&x.h->source.process, x.qemu, 0, NULL) >= 0);
         return x;
 }
 
@@ -210,6 +212,43 @@ static const struct answer changed[] = {
         {},
 };
 
+/* What QEMU keeps of the nodes that were added: all of the options, and what was told. */
+struct kept {
+        struct qdict *q[4];
+};
+
+static struct kept keep(const char *aio)
+{
+        return (struct kept){{
+                fake_qdict("driver", "qcow2", "node-name", "top", "read-only", "off", "auto-read-only", "off",
+                           NULL),
+                fake_qdict("driver", "qcow2", "node-name", "top", NULL),
+                fake_qdict("driver", "file", "filename", "/top", "auto-read-only", "off", "discard", "unmap",
+                           "aio", aio, NULL),
+                fake_qdict("driver", "file", "filename", "/two", "auto-read-only", "off", NULL),
+        }};
+}
+
+static void unkeep(struct kept *k)
+{
+        for (size_t i = 0; i < ELEMENTSOF(k->q); i++)
+                fake_free(k->q[i]);
+}
+
+static void take(struct cmdline *c, const char *const *words, size_t n)
+{
+        c->argv = calloc(n + 1, sizeof(char *));
+        for (c->n = 0; c->n < n; c->n++)
+                c->argv[c->n] = text_copy(words[c->n]);
+}
+
+/* @more: what else the node has. */
+#define TOP(more)                                                                                            \
+        "{\"read-only\":false,\"driver\":\"qcow2\",\"cache\":{\"direct\":true,\"no-flush\":false},"          \
+        "\"auto-read-only\":false," more "\"file\":{\"read-only\":false,\"driver\":\"file\","                \
+        "\"cache\":{\"direct\":false,\"no-flush\":false},\"filename\":\"/top\",\"auto-read-only\":false,"    \
+        "\"aio\":\"native\",\"discard\":\"unmap\"},\"backing\":\"base\",\"node-name\":\"top\"}"
+
 static void the_command_line_follows(void)
 {
         static const char *const before[] = {
@@ -240,9 +279,7 @@ static void the_command_line_follows(void)
                 "-blockdev",
                 "{\"driver\":\"file\",\"node-name\":\"base\",\"filename\":\"/base\",\"aio\":\"io_uring\",\"read-only\":true}",
                 "-blockdev",
-                "{\"read-only\":false,\"driver\":\"qcow2\",\"cache\":{\"direct\":true,\"no-flush\":false},\"file\":"
-                "{\"read-only\":false,\"driver\":\"file\",\"cache\":{\"direct\":false,\"no-flush\":false},"
-                "\"aio\":\"io_uring\",\"filename\":\"/top\"},\"backing\":\"base\",\"node-name\":\"top\"}",
+                TOP(""),
                 "-netdev",
                 "hubport,id=kept,hubid=0",
                 "-chardev",
@@ -258,13 +295,12 @@ static void the_command_line_follows(void)
                 "-device",
                 "{\"driver\":\"virtio-rng-pci\",\"id\":\"new\",\"bus\":\"pcie.0\",\"rng\":\"more\",\"addr\":\"05.0\"}",
         };
+        _cleanup_(unkeep) struct kept kept = keep("native");
         _cleanup_(stop) struct fixture x = start("{}", changed);
         struct cmdline *c = &x.h->destination.cmdline;
         struct failure f = {};
 
-        c->argv = calloc(ELEMENTSOF(before) + 1, sizeof(char *));
-        for (c->n = 0; c->n < ELEMENTSOF(before); c->n++)
-                c->argv[c->n] = text_copy(before[c->n]);
+        take(c, before, ELEMENTSOF(before));
         EXPECT_INT(twin_adapt(x.h, &f), 0);
         EXPECT_INT(x.h->findings.n_blockers, 0);
         for (size_t i = 0; i < c->n && i < ELEMENTSOF(after); i++)
@@ -272,10 +308,75 @@ static void the_command_line_follows(void)
         EXPECT_INT(c->n, ELEMENTSOF(after));
 }
 
+/* Runs it with a base that has @discard, in a source in which nodes have (or had) these options. */
+static struct fixture follow(const char *base)
+{
+        const char *before[] = {"qemu", "-blockdev", base, "-device", "virtio-blk-pci,id=disk,drive=base"};
+        struct fixture x = start("{}", changed);
+
+        take(&x.h->destination.cmdline, before, ELEMENTSOF(before));
+        EXPECT_INT(twin_adapt(x.h, NULL), 0);
+        return x;
+}
+
+static bool is_refused(const struct fixture *x, const char *id, const char *words)
+{
+        for (size_t i = 0; i < json_object_array_length(x->h->findings.list); i++) {
+                json_object *o = json_object_array_get_idx(x->h->findings.list, i);
+
+                if (STREQ(json_str(o, "severity"), "blocker") && STREQ(json_str(o, "id"), id) &&
+                    strstr(json_str(o, "what"), words))
+                        return json_str(o, "remedy");
+        }
+        return false;
+}
+
+static void a_snapshot_discards_as_what_it_was_made_of(void)
+{
+        _cleanup_(unkeep) struct kept kept = keep("native");
+        _cleanup_(stop) struct fixture x = follow(
+                "{\"driver\":\"file\",\"node-name\":\"base\",\"filename\":\"/base\",\"discard\":\"unmap\"}");
+
+        EXPECT_INT(x.h->findings.n_blockers, 0);
+        EXPECT_STR(x.h->destination.cmdline.argv[4], TOP("\"discard\":\"unmap\","));
+}
+
+static const char base[] = "{\"driver\":\"file\",\"node-name\":\"base\",\"filename\":\"/base\"}";
+
+static void what_nobody_tells_is_refused(void)
+{
+        _cleanup_(stop) struct fixture x = follow(base);
+
+        EXPECT(is_refused(&x, "disk", "top (qcow2, /top) was added since the start, and its aio"));
+        EXPECT_STR(x.h->destination.cmdline.argv[2], base);
+}
+
+static void so_is_what_is_told_twice(void)
+{
+        _cleanup_(unkeep) struct kept one = keep("native"), other = keep("io_uring");
+        _cleanup_(stop) struct fixture x = follow(base);
+
+        EXPECT(is_refused(&x, "disk", "a node without a name (file, /top)"));
+}
+
+static void so_is_an_option_that_nobody_knows(void)
+{
+        _cleanup_(unkeep) struct kept kept = keep("native");
+        _cleanup_(stop) struct fixture x = {};
+
+        fake_put(kept.q[0], "overlap-check.template", fake_string("all"));
+        x = follow(base);
+        EXPECT(is_refused(&x, "disk", "options that cprd does not know"));
+}
+
 int main(void)
 {
         TEST(settings_are_put_back);
         TEST(no_settings);
         TEST(the_command_line_follows);
+        TEST(a_snapshot_discards_as_what_it_was_made_of);
+        TEST(what_nobody_tells_is_refused);
+        TEST(so_is_what_is_told_twice);
+        TEST(so_is_an_option_that_nobody_knows);
         return 0;
 }
