@@ -69,21 +69,41 @@ void take_drive(struct making *m)
         making_keep(m);
 }
 
+/* discard-data=on would have whichever of both QEMUs exits by itself discard the other's memory: as long as
+ * there are two it is off in both (settings.h). */
+static void keep_memory(struct making *m, const char *path)
+{
+        _cleanup_free_ char *given = optstr_get(m->value, "mem-path"),
+                            *kept = optstr_without(m->value, "discard-data"), *changed = NULL;
+
+        if (!STREQ(given, path))
+                changed = optstr_with(kept, "mem-path", path);
+        making_add(m, m->option, changed ?: kept);
+}
+
+/* By its name, if that leads to it; else by the source's own fd. */
 static void take_memory_file(struct making *m)
 {
-        _cleanup_free_ char *path = optstr_get(m->value, "mem-path");
+        const struct cmdline_plan *plan = m->plan;
+        _cleanup_free_ char *path = optstr_get(m->value, "mem-path"), *id = optstr_get(m->value, "id"),
+                            *handed_on = NULL;
+        struct memory_file *file = &m->facts->memory[m->facts->n_memory];
+        int fd = -ENOENT;
 
-        if (optstr_is_on(m->value, "discard-data"))
-                return making_refuse(
-                        m, "when the source exits it discards the memory that the destination runs on",
-                        "start the VM without discard-data=on");
-        if (!path || (m->plan->maps_file && !m->plan->maps_file(m->plan->userdata, path)))
+        if (path && (!plan->maps_file || plan->maps_file(plan->userdata, path)))
+                return keep_memory(m, path);
+        if (path && id && plan->find_memory && m->facts->n_memory < MEMORY_FILES_MAX)
+                fd = plan->find_memory(plan->userdata, path, id);
+        if (fd < 0)
                 return making_refuse(
                         m,
                         "the guest's memory is not in that file (it is a directory, or the file has "
-                        "been removed or replaced): the destination would find empty memory",
+                        "been removed or replaced), and not in a file of the source's that can be found: "
+                        "the destination would find empty memory",
                         "start the VM with memory-backend-memfd, or with a mem-path that is a file");
-        making_keep(m);
+        *file = (struct memory_file){fd, plan->first_memory_fd + (int)m->facts->n_memory++};
+        handed_on = text_print("/proc/self/fd/%d", file->fd_number);
+        keep_memory(m, handed_on);
 }
 
 void take_object(struct making *m)

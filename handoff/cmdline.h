@@ -25,7 +25,15 @@ struct vm_socket {
 
 #define LISTENERS_MAX 16
 
-/* What the destination is to get. */
+/* Guest memory in a file that has no name (any more): the destination gets the source's own fd. */
+struct memory_file {
+        int source_fd; /* the source's number of it */
+        int fd_number; /* the destination's */
+};
+
+#define MEMORY_FILES_MAX 16
+
+/* What the destination shall get. */
 struct cmdline_plan {
         const char *binary;
         const char *machine;   /* the versioned machine type that the source really runs */
@@ -33,10 +41,14 @@ struct cmdline_plan {
         const char *main_path; /* where it binds its main migration channel */
         const char *cpr_path;  /* …and its CPR channel: QEMU 10.0 takes no fd for it */
         int first_listener_fd; /* its numbers of the listeners, from here on */
+        int first_memory_fd;   /* …and of files of guest memory */
         /* The path that fd @fd of the source is bound to; *ret is the caller's to free. */
         int (*socket_path)(void *userdata, int fd, char **ret);
         /* Whether the source has the file at @path, as it sees that path, mapped. NULL: nobody can tell. */
         bool (*maps_file)(void *userdata, const char *path);
+        /* The source's number of the fd of the file that it has mapped for its memory backend @id, of which
+         * its command line says @path; ENOENT. NULL: nobody can tell. */
+        int (*find_memory)(void *userdata, const char *path, const char *id);
         void *userdata;
 };
 
@@ -50,6 +62,8 @@ struct cmdline_facts {
         char *cpu;        /* owned: the CPU model named, or NULL */
         struct vm_socket listeners[LISTENERS_MAX];
         size_t n_listeners;
+        struct memory_file memory[MEMORY_FILES_MAX];
+        size_t n_memory;
 };
 
 void cmdline_done(struct cmdline *c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/match.h"
+#include "handoff/memfile.h"
 
 /*
  * HMP `info ramblock` (ram_block_format() of QEMU): each RAM block that a migration would move, by the name
@@ -11,9 +12,14 @@
 
 #define WORDS_MAX 16
 
-enum { WORDS_AFTER_NAME = 7, TOTAL_FROM_RIGHT = 3 }; /* "4 KiB" are two words */
+enum {
+        WORDS_AFTER_NAME = 7,
+        TOTAL_FROM_RIGHT = 3,
+        HVA_FROM_RIGHT = 2,
+        RO_FROM_RIGHT = 1
+}; /* "4 KiB" are two */
 
-/* {NAME: total size as text}; the caller's. A block without a name is not migrated. */
+/* {NAME: {"total": text, "at": text, "mode": text}}; the caller's. A block without a name is not migrated. */
 static json_object *read_blocks(const char *text)
 {
         _cleanup_free_ char *copy = strdup(text);
@@ -29,7 +35,10 @@ static json_object *read_blocks(const char *text)
                 for (char *w = strtok_r(line, " ", &rest); w && n < WORDS_MAX; w = strtok_r(NULL, " ", &rest))
                         words[n++] = w;
                 if (n > WORDS_AFTER_NAME && strncmp(words[n - TOTAL_FROM_RIGHT], "0x", 2) == 0)
-                        json_add_str(blocks, words[0], words[n - TOTAL_FROM_RIGHT]);
+                        json_add(blocks, words[0],
+                                 qmp_arguments("total", words[n - TOTAL_FROM_RIGHT], "at",
+                                               words[n - HVA_FROM_RIGHT], "mode", words[n - RO_FROM_RIGHT],
+                                               NULL));
         }
         return blocks;
 }
@@ -39,7 +48,7 @@ static const char remedy[] = "restart the VM with the memory and the devices tha
 static void compare_blocks(struct match *m, json_object *source, json_object *destination)
 {
         json_object_object_foreach (source, name, size) {
-                const char *x = json_object_get_string(size), *y = json_str(destination, name);
+                const char *x = json_str(size, "total"), *y = json_str(json_obj(destination, name), "total");
 
                 if (!y)
                         match_differs(m, "memory", remedy, "RAM block %s is in the source only", name);
@@ -50,9 +59,55 @@ static void compare_blocks(struct match *m, json_object *source, json_object *de
                                 name, x, y);
         }
         json_object_object_foreach (destination, extra, unused) {
-                if (unused && !json_str(source, extra))
+                if (unused && !json_obj(source, extra))
                         match_differs(m, "memory", remedy, "RAM block %s is in the destination only", extra);
         }
+}
+
+/* ---- the files that they are in ---- */
+
+static int read_maps(const struct process *p, char **ret, struct failure *f)
+{
+        int r = process_read(p, "maps", 4U << 20, ret, NULL);
+
+        return r < 0 ? failure_set(f, r, "cannot see the memory of process %d: %s", p->pid, strerror(-r)) : 0;
+}
+
+static void place_of(const struct process *p, const char *maps, json_object *block,
+                     char place[static MEMFILE_PLACE_MAX])
+{
+        memfile_at(p, maps, strtoull(json_str(block, "at") ?: "0", NULL, 16), place);
+}
+
+/* No memory is sent: each block is the same piece of the same file in both, or the guest's memory is lost.
+ * One that nobody writes to may be each one's own. */
+static int compare_files(struct match *m, json_object *source, json_object *destination, struct failure *f)
+{
+        const struct process *a = &m->h->source.process, *b = &m->h->destination.process;
+        _cleanup_free_ char *maps_of_source = NULL, *maps_of_destination = NULL;
+        int r = read_maps(a, &maps_of_source, f);
+
+        if (r >= 0)
+                r = read_maps(b, &maps_of_destination, f);
+        if (r < 0)
+                return r;
+        json_object_object_foreach (source, name, block) {
+                json_object *other = json_obj(destination, name);
+                char here[MEMFILE_PLACE_MAX], there[MEMFILE_PLACE_MAX];
+
+                if (!other)
+                        continue;
+                place_of(a, maps_of_source, block, here);
+                place_of(b, maps_of_destination, other, there);
+                if (STREQ(here, there) && (*here || STREQ(json_str(block, "mode") ?: "", "ro")))
+                        continue;
+                match_differs(
+                        m, "memory", "start the VM with memory-backend-memfd",
+                        "RAM block %s is in file %s in the source and in %s in the destination: what the "
+                        "guest has in it would be lost",
+                        name, *here ? here : "none", *there ? there : "none");
+        }
+        return 0;
 }
 
 int match_memory(struct match *m, struct failure *f)
@@ -67,5 +122,5 @@ int match_memory(struct match *m, struct failure *f)
         if (!json_object_object_length(source))
                 return failure_set(f, EBADMSG, "cannot read the source's list of RAM blocks");
         compare_blocks(m, source, destination);
-        return 0;
+        return compare_files(m, source, destination, f);
 }

@@ -76,7 +76,33 @@ static int read_parameters(struct handoff *h, json_object *settings, struct fail
         return r < 0 ? r : 0;
 }
 
-/* ---- what is needed ---- */
+/* The ids of the memory backends that discard their file when their QEMU exits by itself, which may be the
+ * other's memory then. */
+static int read_discards(struct handoff *h, json_object *settings, struct failure *f)
+{
+        _cleanup_json_ json_object *objects = NULL;
+        json_object *ids = list_of(NULL);
+        int r = wait_qmp(h, h->source.qmp, "qom-list", qmp_arguments("path", "/objects", NULL), &objects, f);
+
+        json_add(settings, "discard", ids);
+        for (size_t i = 0;
+             r >= 0 && json_object_is_type(objects, json_type_array) && i < json_object_array_length(objects);
+             i++) {
+                json_object *o = json_object_array_get_idx(objects, i);
+                _cleanup_json_ json_object *on = NULL;
+                _cleanup_free_ char *path = text_print("/objects/%s", json_str(o, "name") ?: "");
+
+                if (!STREQ(json_str(o, "type") ?: "", "child<memory-backend-file>"))
+                        continue;
+                r = wait_qmp(h, h->source.qmp, "qom-get",
+                             qmp_arguments("path", path, "property", "discard-data", NULL), &on, f);
+                if (r >= 0 && json_object_get_boolean(on))
+                        json_object_array_add(ids, json_object_new_string(json_str(o, "name")));
+        }
+        return r < 0 ? r : 0;
+}
+
+/* ---- what shall be there ---- */
 
 static int set_capabilities(struct handoff *h, json_object *list, bool invert, struct failure *f)
 {
@@ -113,6 +139,22 @@ static int set_parameters(struct handoff *h, json_object *before, bool back, str
         return wait_qmp(h, h->source.qmp, "migrate-set-parameters", arguments, NULL, f);
 }
 
+static int set_discards(struct handoff *h, struct qmp *q, bool on, struct failure *f)
+{
+        json_object *ids = json_arr(h->facts.settings, "discard");
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && ids && i < json_object_array_length(ids); i++) {
+                _cleanup_free_ char *path =
+                        text_print("/objects/%s", json_object_get_string(json_object_array_get_idx(ids, i)));
+                json_object *arguments = qmp_arguments("path", path, "property", "discard-data", NULL);
+
+                json_add_bool(arguments, "value", on);
+                r = wait_qmp(h, q, "qom-set", arguments, NULL, f);
+        }
+        return r < 0 ? r : 0;
+}
+
 int settings_prepare(struct handoff *h, struct failure *f)
 {
         json_object *settings = json_object_new_object();
@@ -124,7 +166,11 @@ int settings_prepare(struct handoff *h, struct failure *f)
         if (r >= 0)
                 r = read_parameters(h, settings, f);
         if (r >= 0)
+                r = read_discards(h, settings, f);
+        if (r >= 0)
                 r = handoff_note(h, "settings", f);
+        if (r >= 0)
+                r = set_discards(h, h->source.qmp, false, f);
         if (r >= 0)
                 r = set_capabilities(h, json_arr(settings, "capabilities"), true, f);
         return r < 0 ? r : set_parameters(h, json_obj(settings, "parameters"), false, f);
@@ -136,5 +182,16 @@ int settings_restore(struct handoff *h, struct failure *f)
         json_object *settings = h->facts.settings;
         int r = set_parameters(h, json_obj(settings, "parameters"), true, f);
 
-        return r < 0 ? r : set_capabilities(h, json_arr(settings, "capabilities"), false, f);
+        if (r >= 0)
+                r = set_capabilities(h, json_arr(settings, "capabilities"), false, f);
+        return r < 0 ? r : set_discards(h, h->source.qmp, true, f);
+}
+
+void settings_hand_on(struct handoff *h)
+{
+        struct destination *d = &h->destination;
+        struct failure f = {};
+
+        if (d->qmp && !d->is_dead && set_discards(h, d->qmp, true, &f) < 0)
+                log_failure(LOG_WARNING, &f, "the destination will not discard its memory when it exits");
 }

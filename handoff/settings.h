@@ -13,3 +13,6 @@
 int settings_prepare(struct handoff *h, struct failure *f);
 /* Restores the old values. Nothing to do if settings_prepare() did not get that far. */
 int settings_restore(struct handoff *h, struct failure *f);
+/* Gives the destination, which has the guest by now, what it was started without: discard-data. That it fails
+ * costs log lines. */
+void settings_hand_on(struct handoff *h);

@@ -45,4 +45,4 @@ struct destination {
 };
 
 /* The destination's numbers of the fds that it inherits. */
-enum { FD_DEVICE = 10, FD_STDERR = 11, FD_LISTENERS = 12 };
+enum { FD_DEVICE = 10, FD_STDERR = 11, FD_LISTENERS = 12, FD_MEMORY = FD_LISTENERS + LISTENERS_MAX };

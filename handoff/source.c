@@ -6,9 +6,11 @@
 #include "common/log.h"
 #include "handoff/commands.h"
 #include "handoff/destination.h"
+#include "handoff/fault.h"
 #include "handoff/freeze.h"
 #include "handoff/listeners.h"
 #include "handoff/memfile.h"
+#include "handoff/settings.h"
 #include "handoff/translate.h"
 #include "handoff/twin.h"
 #include "handoff/wait.h"
@@ -242,7 +244,15 @@ static bool maps_file(void *userdata, const char *path)
 {
         struct handoff *h = userdata;
 
-        return memfile_is_mapped(&h->source.process, path);
+        /* The control experiment of the tests: what is lost without the fd. */
+        return fault_is_set(h, "no-memory-fd") || memfile_is_mapped(&h->source.process, path);
+}
+
+static int find_memory(void *userdata, const char *path, const char *id)
+{
+        struct handoff *h = userdata;
+
+        return memfile_find(&h->source.process, path, id);
 }
 
 /* The path that the source was started by, if it may be used: a link of that name may lead to another version
@@ -271,7 +281,9 @@ static int plan_destination(struct handoff *h, struct failure *f)
                 .cpr_path = cpr_path,
                 .first_listener_fd = FD_LISTENERS,
                 .socket_path = socket_path,
+                .first_memory_fd = FD_MEMORY,
                 .maps_file = maps_file,
+                .find_memory = find_memory,
                 .userdata = h,
         };
         int r;
@@ -324,6 +336,7 @@ int source_retire(struct handoff *h, struct failure *f)
                 pidfd_send_signal(h->source.process.pidfd, SIGKILL, NULL, 0);
                 r = wait_until(h, has_exited, NULL, f);
         }
+        settings_hand_on(h);
         destination_settle(h);
         return r < 0 ? r : listeners_publish(h, f);
 }

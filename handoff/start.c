@@ -27,28 +27,43 @@ static int standard_fd(const struct process *p, int number)
         return fd >= 0 ? fd : open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
+enum { FIXED_FDS = 5 };
+
 static int fork_destination(struct handoff *h, struct launched *child, struct failure *f)
 {
         struct destination *d = &h->destination;
         const struct process *source = &h->source.process;
+        const struct cmdline_facts *facts = &d->cmdline_facts;
         _cleanup_close_ int in = standard_fd(source, 0), out = standard_fd(source, 1),
                             err = standard_fd(source, 2);
-        struct launch_fd fds[5 + LISTENERS_MAX] = {
+        struct launch_fd fds[FIXED_FDS + LISTENERS_MAX + MEMORY_FILES_MAX] = {
                 {in, 0}, {out, 1}, {d->obituary.log, 2}, {h->device, FD_DEVICE}, {err, FD_STDERR}};
         struct launch l = {
                 .twin = source,
                 .binary = h->facts.destination.binary,
                 .argv = d->cmdline.argv,
                 .fds = fds,
-                .n_fds = 5 + d->cmdline_facts.n_listeners,
+                .n_fds = FIXED_FDS,
                 .in_child = listen_in_child,
                 .userdata = &d->cmdline_facts,
         };
 
-        for (size_t i = 0; i < d->cmdline_facts.n_listeners; i++)
-                fds[5 + i] = (struct launch_fd){d->cmdline_facts.listeners[i].fd,
-                                                d->cmdline_facts.listeners[i].fd_number};
-        return launch_prepare(&l, child, f);
+        size_t first_memory;
+        int r = 0;
+
+        for (size_t i = 0; i < facts->n_listeners; i++)
+                fds[l.n_fds++] = (struct launch_fd){facts->listeners[i].fd, facts->listeners[i].fd_number};
+        first_memory = l.n_fds;
+        for (size_t i = 0; r >= 0 && i < facts->n_memory; i++) {
+                r = process_get_fd(source, facts->memory[i].source_fd);
+                if (r >= 0)
+                        fds[l.n_fds++] = (struct launch_fd){r, facts->memory[i].fd_number};
+        }
+        r = r < 0 ? failure_set(f, r, "cannot duplicate the source's memory: %s", strerror(-r))
+                  : launch_prepare(&l, child, f);
+        for (size_t i = first_memory; i < l.n_fds; i++)
+                close(fds[i].fd);
+        return r;
 }
 
 /* AT_ENTRY of a process that has just executed, as the kernel put it on its stack: where the program will

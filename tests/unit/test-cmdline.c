@@ -16,6 +16,11 @@ static int socket_path(void *userdata, int fd, char **ret)
         return 0;
 }
 
+static int find_memory(void *userdata, const char *path, const char *id)
+{
+        return STREQ(path, "/dev/hugepages/made") || STREQ(path, "/proc/self/fd/90") ? 7 : -ENOENT;
+}
+
 static bool maps_file(void *userdata, const char *path)
 {
         return STREQ(path, "/dev/shm/ram");
@@ -30,6 +35,8 @@ static const struct cmdline_plan plan = {
         .first_listener_fd = 13,
         .socket_path = socket_path,
         .maps_file = maps_file,
+        .find_memory = find_memory,
+        .first_memory_fd = 90,
 };
 
 struct made {
@@ -182,8 +189,10 @@ static void json_options(void)
                "-machine type=pc-q35-10.0 -display {\"type\":\"none\"}");
         expect_refused("q -netdev {\"type\":\"user\",\"id\":\"n\",\"hostfwd\":[{\"str\":\"tcp::1-:2\"}]}");
         expect_refused("q -netdev {\"type\":\"tap\",\"id\":\"n\",\"fd\":\"25\"}");
-        expect_refused(
-                "q -object {\"qom-type\":\"memory-backend-file\",\"mem-path\":\"/dev/shm/ram\",\"discard-data\":true}");
+        expect("q -M x -object "
+               "{\"qom-type\":\"memory-backend-file\",\"mem-path\":\"/dev/shm/ram\",\"discard-data\":true}",
+               "-machine type=pc-q35-10.0 -object "
+               "{\"qom-type\":\"memory-backend-file\",\"mem-path\":\"/dev/shm/ram\"}");
 }
 
 static void memory_files(void)
@@ -194,9 +203,56 @@ static void memory_files(void)
         out = text_print("-machine type=pc-q35-10.0 %s", good);
         expect(source, out);
         expect_refused("q -object memory-backend-file,id=m,mem-path=/dev/hugepages,share=on,size=1G");
-        expect_refused(
-                "q -object memory-backend-file,id=m,mem-path=/dev/shm/ram,share=on,size=1G,discard-data=on");
+        expect("q -M x -object memory-backend-file,id=m,mem-path=/dev/shm/ram,share=on,size=1G,discard-data=on",
+               out);
+        expect("q -M x -object memory-backend-file,id=m,mem-path=/dev/hugepages/made,share=on,size=1G",
+               "-machine type=pc-q35-10.0 -object "
+               "memory-backend-file,id=m,share=on,size=1G,mem-path=/proc/self/fd/90");
+        expect("q -M x -object memory-backend-file,id=m,mem-path=/proc/self/fd/90,share=on,size=1G",
+               "-machine type=pc-q35-10.0 -object "
+               "memory-backend-file,id=m,mem-path=/proc/self/fd/90,share=on,size=1G");
         expect_refused("q -object qom-type=memory-backend-file,id=m,share=on,size=1G");
+}
+
+/* As QEMU does it in a directory, and as somebody else may have done. */
+static void a_memory_file_without_a_name_is_found(void)
+{
+        _cleanup_(process_close) struct process p = PROCESS_NULL;
+        char directory[] = "/tmp/test-cmdline-XXXXXX", place[MEMFILE_PLACE_MAX], own[64];
+        _cleanup_free_ char *path = NULL, *other = NULL, *maps = NULL;
+        _cleanup_close_ int fd = -EBADF, second = -EBADF;
+        void *memory, *more;
+
+        EXPECT(mkdtemp(directory));
+        EXPECT_INT(process_open(&p, getpid(), 0, NULL), 0);
+        path = text_print("%s/qemu_back_mem.ram0.abcdef", directory);
+        other = text_print("%s/qemu_back_mem.ram0.ghijkl", directory);
+        fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+        second = open(other, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+        EXPECT(ftruncate(fd, 8192) == 0 && ftruncate(second, 4096) == 0);
+        memory = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 4096);
+        EXPECT_INT(memfile_find(&p, directory, "ram0"), -ENOENT); /* it has a name */
+        unlink(path);
+        EXPECT_INT(memfile_find(&p, directory, "ram0"), fd);
+        EXPECT_INT(memfile_find(&p, directory, "ram"), -ENOENT);
+        EXPECT_INT(memfile_find(&p, "/proc", "ram0"), -ENOENT);
+        EXPECT_INT(memfile_find(&p, path, "whatever"), fd);
+        snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
+        EXPECT_INT(memfile_find(&p, own, "whatever"), fd);
+        EXPECT(!memfile_is_mapped(&p, own));
+        EXPECT(process_read(&p, "maps", 1 << 20, &maps, NULL) >= 0);
+        memfile_at(&p, maps, (uintptr_t)memory + 16, place);
+        EXPECT(strstr(place, "+0x1010"));
+        memfile_at(&p, maps, (uintptr_t)&p, place);
+        EXPECT_STR(place, "");
+        unlink(other); /* two of the same name, but not mapped, and then they are */
+        EXPECT_INT(memfile_find(&p, directory, "ram0"), fd);
+        more = mmap(NULL, 4096, PROT_READ, MAP_SHARED, second, 0);
+        EXPECT_INT(memfile_find(&p, directory, "ram0"), -ENOTUNIQ);
+        munmap(more, 4096);
+        munmap(memory, 4096);
+        EXPECT_INT(memfile_find(&p, own, "whatever"), -ENOENT);
+        rmdir(directory);
 }
 
 /* This process is the source. */
@@ -340,6 +396,7 @@ int main(void)
         TEST(json_options);
         TEST(memory_files);
         TEST(a_memory_file_is_the_one_that_is_mapped);
+        TEST(a_memory_file_without_a_name_is_found);
         TEST(every_option_is_known);
         TEST(logs_are_not_emptied);
         TEST(files_are_not_emptied);
