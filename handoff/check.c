@@ -150,14 +150,24 @@ static void check_listeners(struct handoff *h, struct findings *fs, const char *
         finding_pass(fs, id, "%zu listening sockets will be handed on", facts->n_listeners);
 }
 
+/* For a question whose answer has not come. If that is because the handoff was cancelled, it says nothing of
+ * the VM. */
+static void no_answer(struct findings *fs, const char *id, const char *remedy, const struct failure *f)
+{
+        if (f->error != ECANCELED)
+                finding_block(fs, id, remedy, "%s", f->what);
+}
+
 static void check_memory(struct handoff *h, struct findings *fs, const char *id)
 {
         _cleanup_json_ json_object *list = NULL;
         struct failure f = {};
         int r = wait_qmp(h, h->source.qmp, "query-memdev", NULL, &list, &f);
 
-        if (r < 0 || !json_object_is_type(list, json_type_array))
-                return finding_block(fs, id, "see that QEMU answers query-memdev", "%s", f.what);
+        if (r >= 0 && !json_object_is_type(list, json_type_array))
+                r = failure_set(&f, EBADMSG, "QMP query-memdev: that is no list");
+        if (r < 0)
+                return no_answer(fs, id, "see that QEMU answers query-memdev", &f);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 json_object *one = json_object_array_get_idx(list, i);
 
@@ -184,7 +194,7 @@ static void check_aux_memory(struct handoff *h, struct findings *fs, const char 
                          qmp_arguments("path", "/machine", "property", "aux-ram-share", NULL), &aux, &f);
 
         if (r < 0)
-                finding_block(fs, id, remedy, "%s", f.what);
+                no_answer(fs, id, remedy, &f);
         else if (!json_object_get_boolean(aux))
                 finding_block(fs, id, remedy, "auxiliary RAM (video memory, ROMs) is not shared");
         else
@@ -197,7 +207,7 @@ static void check_run_state(struct handoff *h, struct findings *fs, const char *
         struct failure f = {};
 
         if (wait_qmp(h, h->source.qmp, "query-status", NULL, &status, &f) < 0)
-                return finding_block(fs, id, "see that QEMU answers query-status", "%s", f.what);
+                return no_answer(fs, id, "see that QEMU answers query-status", &f);
         if (!json_flag(status, "running"))
                 return finding_block(fs, id, "continue the guest first (QMP cont)",
                                      "the guest does not run (%s)", json_str(status, "status") ?: "?");
@@ -212,7 +222,7 @@ static void check_migration(struct handoff *h, struct findings *fs, const char *
         const char *status;
 
         if (wait_qmp(h, h->source.qmp, "query-migrate", NULL, &reply, &f) < 0)
-                return finding_block(fs, id, "see that QEMU answers query-migrate", "%s", f.what);
+                return no_answer(fs, id, "see that QEMU answers query-migrate", &f);
         status = json_str(reply, "status");
         reasons = json_arr(reply, "blocked-reasons");
         if (reasons && json_object_array_length(reasons))
