@@ -44,9 +44,9 @@ void check_binary_file(struct handoff *h, struct findings *fs, const char *id)
 
 /* ---- what is known about it ---- */
 
-/* What identifies the file, and what was learnt about it: {"path", "dev", "ino", "ctime" (ns), "size",
- * "version", "machines": [names and aliases], "cprTransfer"}. cprd keeps it and passes it to later handoffs
- * with their order. */
+/* What the file is known by, and what was learnt about it:
+ * {"path", "dev", "ino", "ctime" (ns), "size", "version", "machines": [names and aliases], "cprTransfer",
+ * "blockGraph"}. cprd keeps it and gives it to later handoffs with their order. */
 static json_object *describe_file(const struct handoff *h)
 {
         const struct stat *st = &h->destination.file;
@@ -79,7 +79,8 @@ static json_object *find_learnt(const struct handoff *h)
         for (size_t i = 0; known && i < json_object_array_length(known); i++) {
                 json_object *one = json_object_array_get_idx(known, i);
 
-                if (is_same_file(file, one) && json_str(one, "version") && json_arr(one, "machines"))
+                if (is_same_file(file, one) && json_str(one, "version") && json_arr(one, "machines") &&
+                    json_object_object_get_ex(one, "blockGraph", NULL))
                         return json_object_get(one);
         }
         return NULL;
@@ -184,9 +185,26 @@ static int ask_one(struct handoff *h, const char *command, json_object **ret, st
         return wait_qmp(h, h->destination.qmp, command, NULL, ret, f);
 }
 
+/* The experimental question that the source is asked before there is a destination: a QEMU of the binary has
+ * to survive it first, with a node. *ret: whether it has answered. */
+static int try_graph(struct handoff *h, bool *ret, struct failure *f)
+{
+        struct failure refused = {};
+        int r;
+
+        be_patient(h);
+        r = wait_qmp(h, h->destination.qmp, "blockdev-add",
+                     qmp_arguments("driver", "null-co", "node-name", "probe", NULL), NULL, &refused);
+        if (r >= 0 || r == -EREMOTEIO)
+                r = ask_one(h, "x-debug-query-block-graph", NULL, &refused);
+        *ret = r >= 0;
+        return r >= 0 || r == -EREMOTEIO ? 0 : failure_pass(f, &refused);
+}
+
 static int ask_all(struct handoff *h, json_object **ret, struct failure *f)
 {
         _cleanup_json_ json_object *version = NULL, *machines = NULL, *schema = NULL;
+        bool tells_graph = false;
         int r;
 
         be_patient(h);
@@ -197,6 +215,8 @@ static int ask_all(struct handoff *h, json_object **ret, struct failure *f)
                 r = ask_one(h, "query-machines", &machines, f);
         if (r >= 0)
                 r = ask_one(h, "query-qmp-schema", &schema, f);
+        if (r >= 0)
+                r = try_graph(h, &tells_graph, f);
         if (r < 0)
                 return r;
         *ret = describe_file(h);
@@ -207,6 +227,7 @@ static int ask_all(struct handoff *h, json_object **ret, struct failure *f)
         }
         json_add(*ret, "machines", name_machines(machines));
         json_add_bool(*ret, "cprTransfer", knows_cpr_transfer(schema));
+        json_add_bool(*ret, "blockGraph", tells_graph);
         return tell_learnt(h, *ret, f);
 }
 
@@ -266,6 +287,7 @@ void check_binary_runs(struct handoff *h, struct findings *fs, const char *id)
         if (r >= 0) {
                 free(h->facts.destination.version);
                 h->facts.destination.version = text_copy(json_str(learnt, "version"));
+                h->destination.tells_graph = json_flag(learnt, "blockGraph");
                 r = handoff_note(h, "destination", &f);
         }
         if (r >= 0)

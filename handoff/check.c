@@ -8,6 +8,7 @@
 #include "handoff/cut.h"
 #include "handoff/listeners.h"
 #include "handoff/migration.h"
+#include "handoff/twin.h"
 #include "handoff/unit.h"
 #include "handoff/wait.h"
 
@@ -253,6 +254,16 @@ static void check_command_line(struct handoff *h, struct findings *fs, const cha
         finding_pass(fs, id, "the command line can be handed on");
 }
 
+/* Brings the command line up to date. After the destination's binary, which is asked first what is
+ * experimental. */
+static void check_twin(struct handoff *h, struct findings *fs, const char *id)
+{
+        struct failure f = {};
+
+        if (twin_adapt(h, &f) < 0)
+                no_answer(fs, id, "see that QEMU answers `info qtree`", &f);
+}
+
 static void no_check(struct handoff *h, struct findings *fs, const char *id) {}
 
 /* In this order. The ids are those of docs/checks.md. */
@@ -280,13 +291,13 @@ static const struct check {
         {"landlock", check_landlock},
         {"capabilities", check_capabilities},
         {"cut", check_cut},
-        {"twin", no_check}, /* identify has brought the command line up to date (twin.h) */
-        {"hot-plug", no_check},
-        {"object", no_check},
-        {"disk", no_check},
         {"cpu-model", check_cpu},
         {"destination-binary", check_binary_file},
         {"destination-qemu", check_binary_runs},
+        {"twin", check_twin}, /* it also adds findings of the next ones */
+        {"hot-plug", no_check},
+        {"object", no_check},
+        {"disk", no_check},
 };
 
 void check_print(void)

@@ -39,9 +39,10 @@ struct destination {
         struct shield shield;
         struct obituary obituary;
         struct qmp_question takeover[TAKEOVER_QUESTIONS];
-        bool has_disks; /* block nodes, to be activated */
-        bool owns;      /* the kernel said so after its claim */
-        bool is_dead;   /* it has exited */
+        bool tells_graph; /* a QEMU of its binary was asked x-debug-query-block-graph, and has survived it */
+        bool has_disks;   /* block nodes, to be activated */
+        bool owns;        /* the kernel said so after its claim */
+        bool is_dead;     /* it has exited */
 };
 
 /* The destination's numbers of the fds that it inherits. */

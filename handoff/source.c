@@ -12,7 +12,6 @@
 #include "handoff/memfile.h"
 #include "handoff/settings.h"
 #include "handoff/translate.h"
-#include "handoff/twin.h"
 #include "handoff/wait.h"
 #include "proto/handoff.h"
 
@@ -269,7 +268,7 @@ static const char *started_as(const struct handoff *h)
                        : h->facts.source.binary;
 }
 
-static int plan_destination(struct handoff *h, struct failure *f)
+static int plan_destination(struct handoff *h)
 {
         struct destination *d = &h->destination;
         _cleanup_free_ char *main_path = channels_main_path(&d->channels),
@@ -286,12 +285,10 @@ static int plan_destination(struct handoff *h, struct failure *f)
                 .find_memory = find_memory,
                 .userdata = h,
         };
-        int r;
 
         h->facts.destination.binary = text_copy(h->order.binary ?: started_as(h));
         plan.binary = h->facts.destination.binary;
-        r = cmdline_make(&h->source.cmdline, &plan, &d->cmdline, &d->cmdline_facts, &h->findings);
-        return r < 0 ? r : twin_adapt(h, f);
+        return cmdline_make(&h->source.cmdline, &plan, &d->cmdline, &d->cmdline_facts, &h->findings);
 }
 
 int source_identify(struct handoff *h, struct failure *f)
@@ -305,7 +302,7 @@ int source_identify(struct handoff *h, struct failure *f)
         }
         if (r >= 0) {
                 id = "vsock-device";
-                r = plan_destination(h, f);
+                r = plan_destination(h);
         }
         if (r >= 0)
                 r = take_custody(h, f);

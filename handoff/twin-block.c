@@ -186,11 +186,19 @@ static bool add_all(struct twin *t)
         return true;
 }
 
+/* Without nodes there is no graph to ask for. */
+static bool is_known(struct twin *t)
+{
+        json_object *nodes = array_of(t, TWIN_NODES);
+
+        return nodes && (json_object_array_length(nodes) == 0 || t->live[TWIN_GRAPH].reply);
+}
+
 void twin_add_blockdevs(struct twin *t, const struct cmdline *c)
 {
         size_t n = t->out.n;
 
-        if (!array_of(t, TWIN_NODES) || !any_has_changed(t))
+        if (!is_known(t) || !any_has_changed(t))
                 return add_as_given(t, c);
         if (add_all(t))
                 return twin_say(

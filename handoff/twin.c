@@ -59,6 +59,13 @@ void twin_refuse(struct twin *t, const char *id, const char *remedy, const char 
 
 /* ---- what the source has ---- */
 
+static bool has_nodes(const struct twin *t)
+{
+        json_object *nodes = t->live[TWIN_NODES].reply;
+
+        return json_object_is_type(nodes, json_type_array) && json_object_array_length(nodes);
+}
+
 static int ask(struct twin *t, struct failure *f)
 {
         int r;
@@ -72,7 +79,9 @@ static int ask(struct twin *t, struct failure *f)
                 };
         t->live[TWIN_NODES].arguments = json_object_new_object();
         json_add_bool(t->live[TWIN_NODES].arguments, "flat", true);
-        r = wait_answers(t->h, t->live, N_TWIN_QUESTIONS, NULL, 0, f);
+        r = wait_answers(t->h, t->live, TWIN_GRAPH, NULL, 0, f);
+        if (r >= 0 && t->h->destination.tells_graph && has_nodes(t))
+                r = wait_answers(t->h, &t->live[TWIN_GRAPH], 1, NULL, 0, f);
         if (r >= 0 && json_object_is_type(t->live[TWIN_QTREE].reply, json_type_string))
                 r = qtree_parse(json_object_get_string(t->live[TWIN_QTREE].reply), &t->devices);
         if (r >= 0 && !t->devices)

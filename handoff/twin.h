@@ -23,7 +23,7 @@ enum {
         TWIN_PERIPHERAL,
         TWIN_BLOCK,
         TWIN_NODES,
-        TWIN_GRAPH,
+        TWIN_GRAPH, /* experimental, so the last: see side.h */
         N_TWIN_QUESTIONS,
 };
 

@@ -117,6 +117,7 @@ static struct fixture start(const char *state, const struct answer *answers)
         EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
         EXPECT(journal_open(journal, true, &x.h->journal, NULL) >= 0);
         x.h->order.json = json_tokener_parse("{\"order\":{}}");
+        x.h->destination.tells_graph = true;
         x.h->step.deadline = now_usec() + 20 * USEC_PER_SEC;
         x.qemu = fork();
         EXPECT(x.qemu >= 0);
