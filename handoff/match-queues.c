@@ -6,12 +6,13 @@
 /*
  * Virtio queues. A load fails in the pause if one of the source's has more entries than the destination has
  * room for: QEMU 10.0.3 and later of that series give every queue of virtio-pci 1024, whatever was asked for.
- * A device's first queues are enough: how many there are, and of which size, follows from properties, which
- * are compared.
+ * All of a device are asked for, some at a time, until the destination has no more: it answers a number
+ * beyond the last with an error, and one that is not in use with 0 entries.
  */
 
-#define QUEUES_ASKED 4
-#define DEVICES_MAX  256
+#define QUEUES_AT_ONCE 4
+#define QUEUES_MAX     1024 /* VIRTIO_QUEUE_MAX of QEMU */
+#define DEVICES_MAX    256
 
 static bool has_path(json_object *list, const char *path)
 {
@@ -21,12 +22,12 @@ static bool has_path(json_object *list, const char *path)
         return false;
 }
 
-static void make_questions(struct qmp_question *ret, size_t n, const char *path)
+static void make_questions(struct qmp_question *ret, size_t n, const char *path, size_t first)
 {
         for (size_t i = 0; i < n; i++) {
                 ret[i] = (struct qmp_question){.command = "x-query-virtio-queue-status",
                                                .arguments = qmp_arguments("path", path, NULL)};
-                json_add_int(ret[i].arguments, "queue", (int64_t)i);
+                json_add_int(ret[i].arguments, "queue", (int64_t)(first + i));
         }
 }
 
@@ -48,9 +49,11 @@ static void compare_queue(struct match *m, const char *path, const char *kind, s
         char name[128];
 
         device_name(path, name, sizeof(name));
-        if (source->error)
+        if (!source->reply)
+                return;
+        if (!destination->reply)
                 match_differs(m, "queue", "restart the VM with this device as it is now",
-                              "queue %zu of %s (%s) is in the destination only", i, name, kind);
+                              "queue %zu of %s (%s) is in the source only", i, name, kind);
         else if (has > room)
                 match_differs(m, "queue",
                               "no such QEMU can take this guest over: use one of the source's own series, or "
@@ -60,28 +63,42 @@ static void compare_queue(struct match *m, const char *path, const char *kind, s
                               i, name, kind, (long)has, (long)room);
 }
 
-static int compare_device(struct match *m, json_object *device, struct failure *f)
+/* Compares those from @first on. Returns how many of them the destination has. */
+static int compare_some(struct match *m, const char *path, const char *kind, size_t first, struct failure *f)
 {
-        const char *path = json_str(device, "path"), *kind = json_str(device, "name") ?: "virtio";
-        struct qmp_question source[QUEUES_ASKED] = {}, destination[QUEUES_ASKED] = {};
-        size_t n = 0, differ = m->n_differences;
+        struct qmp_question source[QUEUES_AT_ONCE] = {}, destination[QUEUES_AT_ONCE] = {};
+        size_t n = 0, n_source, differ = m->n_differences;
         int r;
 
-        make_questions(destination, QUEUES_ASKED, path);
-        r = wait_answers(m->h, NULL, 0, destination, QUEUES_ASKED, f);
-        while (r >= 0 && n < QUEUES_ASKED && destination[n].reply)
+        make_questions(destination, QUEUES_AT_ONCE, path, first);
+        r = wait_answers(m->h, NULL, 0, destination, QUEUES_AT_ONCE, f);
+        while (r >= 0 && n < QUEUES_AT_ONCE && destination[n].reply)
                 n++;
-        make_questions(source, n, path);
+        /* One more, which the source does not have either. */
+        n_source = n < QUEUES_AT_ONCE ? n + 1 : n;
+        make_questions(source, n_source, path, first);
         if (r >= 0)
-                r = wait_answers(m->h, source, n, NULL, 0, f);
-        for (size_t i = 0; i < QUEUES_ASKED; i++) {
-                /* One per device is enough. */
-                if (r >= 0 && i < n && m->n_differences == differ)
-                        compare_queue(m, path, kind, i, &source[i], &destination[i]);
+                r = wait_answers(m->h, source, n_source, NULL, 0, f);
+        for (size_t i = 0; i < QUEUES_AT_ONCE; i++) {
+                /* One tells enough of a device. */
+                if (r >= 0 && i < n_source && m->n_differences == differ)
+                        compare_queue(m, path, kind, first + i, &source[i], &destination[i]);
                 qmp_question_done(&source[i]);
                 qmp_question_done(&destination[i]);
         }
-        return r;
+        return r < 0 ? r : (int)n;
+}
+
+static int compare_device(struct match *m, json_object *device, struct failure *f)
+{
+        const char *path = json_str(device, "path"), *kind = json_str(device, "name") ?: "virtio";
+        size_t differ = m->n_differences;
+        int n = QUEUES_AT_ONCE;
+
+        for (size_t first = 0; n == QUEUES_AT_ONCE && first < QUEUES_MAX && m->n_differences == differ;
+             first += QUEUES_AT_ONCE)
+                n = compare_some(m, path, kind, first, f);
+        return n < 0 ? n : 0;
 }
 
 /* A device that only one of both has is a difference already. */
