@@ -5,6 +5,7 @@
 #include "handoff/freeze.h"
 #include "handoff/heap.h"
 #include "handoff/listeners.h"
+#include "handoff/mend.h"
 #include "handoff/start.h"
 #include "handoff/trace.h"
 #include "handoff/wait.h"
@@ -131,7 +132,9 @@ int destination_build(struct handoff *h, struct failure *f)
                 r = wait_until(h, is_built, NULL, f);
         if (r >= 0)
                 r = note_device(h, f);
-        return r < 0 ? r : wait_reply(h, h->destination.qmp, "qmp_capabilities", NULL, f);
+        if (r >= 0)
+                r = wait_reply(h, h->destination.qmp, "qmp_capabilities", NULL, f);
+        return r < 0 ? r : mend_throttling(h, f);
 }
 
 /* ---- commit ---- */

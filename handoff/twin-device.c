@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/memfile.h"
 #include "handoff/optstr.h"
 #include "handoff/twin.h"
 #include "handoff/wait.h"
@@ -83,6 +84,7 @@ static const struct kind {
                             "host_tso4",      "host_tso6",     "host_ecn",   "host_ufo",  "mrg_rxbuf",
                             "disable-legacy", "disable-modern"}},
         {"virtio-scsi-pci", {"num_queues", "virtqueue_size", "max_sectors", "cmd_per_lun", "iothread"}},
+        {"pc-dimm", {"memdev", "node", "slot", "addr"}},
         {"virtio-rng-pci", {"rng", "max-bytes", "period"}},
         {"virtio-balloon-pci", {"deflate-on-oom", "free-page-reporting", "free-page-hint"}},
         {"scsi-hd",
@@ -92,7 +94,14 @@ static const struct kind {
          {"drive", "bootindex", "channel", "scsi-id", "lun", "serial", "device_id", "write-cache"}},
 };
 
+#define BACKEND                                                                                              \
+        "size", "share", "merge", "dump", "prealloc", "prealloc-threads", "reserve", "policy", "host-nodes"
+
+/* discard-data comes later (settings.h). */
 static const struct kind objects[] = {
+        {"memory-backend-memfd", {BACKEND, "hugetlb", "hugetlbsize", "seal"}},
+        {"memory-backend-ram", {BACKEND}},
+        {"memory-backend-file", {BACKEND, "mem-path", "align", "offset", "pmem", "readonly", "rom"}},
         {"rng-random", {"filename"}},
         {"rng-builtin", {}},
         {"iothread", {"poll-max-ns", "aio-max-batch"}},
@@ -107,12 +116,17 @@ static const struct kind *find_kind(const struct kind *kinds, size_t n, const ch
         return NULL;
 }
 
-/* As an option takes it: a link to an object becomes its id. NULL: it is not set, or QEMU's own doing. */
-static json_object *option_value(json_object *o)
+/* As an option takes it: a link to an object by its id. NULL: it is not set (QEMU would not take back what it
+ * says then), or QEMU's own doing. */
+static json_object *option_value(const char *key, json_object *o)
 {
         static const char object[] = "/objects/", machine[] = "/machine/";
         const char *text = json_object_is_type(o, json_type_string) ? json_object_get_string(o) : NULL;
 
+        if (json_object_is_type(o, json_type_array) && !json_object_array_length(o))
+                return NULL;
+        if (STREQ(key, "hugetlbsize") && !json_object_get_int64(o))
+                return NULL;
         if (!text)
                 return json_object_get(o);
         if (!*text || strncmp(text, machine, strlen(machine)) == 0)
@@ -137,7 +151,9 @@ static int read_properties(struct twin *t, const char *path, const struct kind *
                 };
         r = wait_answers(t->h, questions, n, NULL, 0, f);
         for (size_t i = 0; i < n; i++) {
-                json_object *value = r >= 0 && !questions[i].error ? option_value(questions[i].reply) : NULL;
+                json_object *value = r >= 0 && !questions[i].error
+                                             ? option_value(kind->properties[i], questions[i].reply)
+                                             : NULL;
 
                 if (value)
                         json_add(options, kind->properties[i], value);
@@ -177,6 +193,29 @@ static int refuse(struct twin *t, const char *id, const char *kind, const char *
         return 0;
 }
 
+/* Memory in a file: as the command line's (backend.c). */
+static bool can_be_handed_on(struct twin *t, const char *name, json_object *options)
+{
+        const struct process *p = &t->h->source.process;
+        struct cmdline_facts *facts = &t->h->destination.cmdline_facts;
+        const char *path = json_str(options, "mem-path");
+        _cleanup_free_ char *handed_on = NULL;
+        struct memory_file *file = &facts->memory[facts->n_memory];
+
+        if (!path || memfile_is_mapped(p, path))
+                return true;
+        if (facts->n_memory >= MEMORY_FILES_MAX)
+                return false;
+        file->source_fd = memfile_find(p, path, name);
+        if (file->source_fd < 0)
+                return false;
+        file->fd_number = FD_MEMORY + (int)facts->n_memory++;
+        handed_on = text_print("/proc/self/fd/%d", file->fd_number);
+        json_object_object_del(options, "mem-path");
+        json_add_str(options, "mem-path", handed_on);
+        return true;
+}
+
 static int add_object(struct twin *t, const char *name, const char *type, struct failure *f)
 {
         const struct kind *kind = find_kind(objects, ELEMENTSOF(objects), type);
@@ -192,6 +231,8 @@ static int add_object(struct twin *t, const char *name, const char *type, struct
         r = read_properties(t, path, kind, options, f);
         if (r < 0)
                 return r;
+        if (!can_be_handed_on(t, name, options))
+                return refuse(t, "object", "object", name, type);
         add_json(t, "-object", options);
         twin_say(t, "object %s (%s) was added since the start: the destination gets it", name, type);
         return 0;
@@ -221,14 +262,17 @@ static int add_device(struct twin *t, const char *id, const char *type, json_obj
 {
         const char *address = json_str(json_obj(device, "properties"), "addr");
         const struct kind *kind = find_kind(devices, ELEMENTSOF(devices), type);
-        _cleanup_json_ json_object *options =
-                qmp_arguments("driver", type, "id", id, "bus", bus_name(device), NULL);
+        _cleanup_json_ json_object *options = qmp_arguments("driver", type, "id", id, NULL);
         _cleanup_free_ char *path = text_print("/machine/peripheral/%s", id);
-        int r = kind && device ? read_properties(t, path, kind, options, f) : 0;
+        bool is_dimm = !device && STREQ(type, "pc-dimm");
+        int r;
 
+        if (device)
+                json_add_str(options, "bus", bus_name(device));
+        r = kind && (device || is_dimm) ? read_properties(t, path, kind, options, f) : 0;
         if (r < 0)
                 return r;
-        if (!kind || !device || !can_be_found(t, options))
+        if (!kind || !(device || is_dimm) || !can_be_found(t, options))
                 return refuse(t, "hot-plug", "device", id, type);
         if (json_str(device, "pciId"))
                 json_add_str(options, "addr", address);
@@ -269,6 +313,71 @@ static int add_objects(struct twin *t, struct failure *f)
         return r;
 }
 
+/* ---- vCPUs ---- */
+
+static bool ends_with(const char *s, const char *end)
+{
+        size_t n = strlen(s), m = strlen(end);
+
+        return n >= m && STREQ(s + n - m, end);
+}
+
+/* Of query-hotpluggable-cpus; @path NULL: one that was there from the start. */
+static json_object *find_cpu(json_object *cpus, const char *path)
+{
+        static const char first[] = "/machine/unattached/";
+
+        for (size_t i = 0; i < length(cpus); i++) {
+                json_object *o = json_object_array_get_idx(cpus, i);
+                const char *at = json_str(o, "qom-path") ?: "";
+
+                if (path ? STREQ(at, path) : strncmp(at, first, strlen(first)) == 0)
+                        return o;
+        }
+        return NULL;
+}
+
+static struct qmp_question ask_features(const char *path)
+{
+        return (struct qmp_question){
+                .command = "qom-get",
+                .arguments = qmp_arguments("path", path ?: "", "property", "feature-words", NULL),
+        };
+}
+
+/* Its place is all that makes it what it is, if it has the features of those of the start, which -cpu says.
+ */
+static int add_cpu(struct twin *t, const char *id, const char *type, struct failure *f)
+{
+        _cleanup_json_ json_object *cpus = NULL, *options = qmp_arguments("driver", type, "id", id, NULL);
+        _cleanup_free_ char *path = text_print("/machine/peripheral/%s", id);
+        struct qmp_question q[2] = {};
+        json_object *cpu, *place;
+        bool alike;
+        int r = wait_qmp(t->h, t->h->source.qmp, "query-hotpluggable-cpus", NULL, &cpus, f);
+
+        if (r < 0)
+                return r;
+        cpu = find_cpu(cpus, path);
+        q[0] = ask_features(path);
+        q[1] = ask_features(json_str(find_cpu(cpus, NULL), "qom-path"));
+        r = wait_answers(t->h, q, ELEMENTSOF(q), NULL, 0, f);
+        alike = r >= 0 && q[0].reply && q[1].reply && json_object_equal(q[0].reply, q[1].reply);
+        qmp_question_done(&q[0]);
+        qmp_question_done(&q[1]);
+        place = json_obj(cpu, "props");
+        if (r < 0)
+                return r;
+        if (!place || !alike)
+                return refuse(t, "hot-plug", "vCPU", id, type);
+        json_object_object_foreach (place, key, value) {
+                json_add(options, key, json_object_get(value));
+        }
+        add_json(t, "-device", options);
+        twin_say(t, "vCPU %s (%s) was plugged in since the start: the destination gets it", id, type);
+        return 0;
+}
+
 /* Those that are on no bus. */
 static int add_others(struct twin *t, struct failure *f)
 {
@@ -282,7 +391,8 @@ static int add_others(struct twin *t, struct failure *f)
 
                 if (type && !json_obj(t->devices, name) &&
                     !is_given(&t->h->destination.cmdline, "-device", name))
-                        r = add_device(t, name, type, NULL, f);
+                        r = ends_with(type, "-cpu") ? add_cpu(t, name, type, f)
+                                                    : add_device(t, name, type, NULL, f);
         }
         return r;
 }

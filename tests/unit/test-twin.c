@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/mend.h"
 #include "handoff/settings.h"
 #include "handoff/twin.h"
 #include "handoff/wait.h"
@@ -38,6 +39,8 @@ static void set(json_object *state, const char *command, json_object *arguments)
                 json_add_bool(settings_of(state, "capabilities"), json_str(o, "capability"),
                               json_flag(o, "state"));
         }
+        if (STREQ(command, "block_set_io_throttle"))
+                json_add(state, command, json_object_get(arguments));
         if (!STREQ(command, "migrate-set-parameters"))
                 return;
         json_object_object_foreach (arguments, key, value) {
@@ -64,6 +67,8 @@ static json_object *find_reply(json_object *state, const struct answer *answers,
 {
         if (STREQ(command, "query-migrate-capabilities"))
                 return capabilities(state);
+        if (STREQ(command, "query-throttle"))
+                return json_object_get(settings_of(state, "block_set_io_throttle"));
         if (STREQ(command, "query-migrate-parameters"))
                 return json_object_get(settings_of(state, "parameters"));
         for (; answers && answers->command; answers++)
@@ -370,6 +375,97 @@ static void so_is_an_option_that_nobody_knows(void)
         EXPECT(is_refused(&x, "disk", "options that cprd does not know"));
 }
 
+/* ---- DIMMs and vCPUs ---- */
+
+#define CPU(path, core) "{\"qom-path\":\"" path "\",\"props\":{\"core-id\":" core "}}"
+
+/* @words: of the second vCPU. */
+#define PLUGGED(words)                                                                                       \
+        {"human-monitor-command", "qtree", "\"bus: pcie.0\\r\\n  dev: VGA, id \\\"\\\"\\r\\n\""},            \
+                {"qom-list", "/objects", "[{\"name\":\"m1\",\"type\":\"child<memory-backend-memfd>\"}]"},    \
+                {"qom-list", "peripheral",                                                                   \
+                 "[{\"name\":\"dimm1\",\"type\":\"child<pc-dimm>\"},"                                        \
+                 "{\"name\":\"cpu1\",\"type\":\"child<x-cpu>\"}]"},                                          \
+                {"query-hotpluggable-cpus", "",                                                              \
+                 "[" CPU("/machine/peripheral/cpu1", "1") "," CPU("/machine/unattached/device[0]",           \
+                                                                  "0") "]"},                                 \
+                {"qom-get", "cpu1", words}, {"qom-get", "device[0]", "[1,2]"},                               \
+                {"qom-get", "\"size\"", "1048576"}, {"qom-get", "host-nodes", "[]"},                         \
+                {"qom-get", "hugetlbsize", "0"}, {"qom-get", "\"policy\"", "\"default\""},                   \
+                {"qom-get", "memdev", "\"/objects/m1\""}, {"qom-get", "dimm1", "7"},                         \
+                {"qom-get", "m1", "true"},                                                                   \
+        {                                                                                                    \
+        }
+
+static struct fixture plug(const struct answer *answers)
+{
+        static const char *const before[] = {"qemu"};
+        struct fixture x = start("{}", answers);
+
+        take(&x.h->destination.cmdline, before, ELEMENTSOF(before));
+        EXPECT_INT(twin_adapt(x.h, NULL), 0);
+        return x;
+}
+
+static void memory_and_cpus_are_given(void)
+{
+        static const struct answer plugged[] = {PLUGGED("[1,2]")};
+        static const char *const after[] = {
+                "qemu",
+                "-object",
+                "{\"qom-type\":\"memory-backend-memfd\",\"id\":\"m1\",\"size\":1048576,\"share\":true,\"merge\":true,"
+                "\"dump\":true,\"prealloc\":true,\"prealloc-threads\":true,\"reserve\":true,\"policy\":\"default\","
+                "\"hugetlb\":true,\"seal\":true}",
+                "-device",
+                "{\"driver\":\"pc-dimm\",\"id\":\"dimm1\",\"memdev\":\"m1\",\"node\":7,\"slot\":7,\"addr\":7}",
+                "-device",
+                "{\"driver\":\"x-cpu\",\"id\":\"cpu1\",\"core-id\":1}",
+        };
+        _cleanup_(stop) struct fixture x = plug(plugged);
+        const struct cmdline *c = &x.h->destination.cmdline;
+
+        EXPECT_INT(x.h->findings.n_blockers, 0);
+        EXPECT_INT(c->n, ELEMENTSOF(after));
+        for (size_t i = 0; i < c->n; i++)
+                EXPECT_STR(c->argv[i], after[i]);
+}
+
+static void a_cpu_of_another_kind_is_refused(void)
+{
+        static const struct answer plugged[] = {PLUGGED("[1,3]")};
+        _cleanup_(stop) struct fixture x = plug(plugged);
+
+        EXPECT(is_refused(&x, "hot-plug", "vCPU cpu1 (x-cpu)"));
+}
+
+/* ---- limits of drives ---- */
+
+static void limits_are_given(void)
+{
+        static const struct answer source[] = {
+                {"query-block", "",
+                 "[{\"device\":\"\",\"qdev\":\"/d\",\"inserted\":{\"bps\":0,\"iops\":5,\"iops_max\":9,\"group\":\"g\"}},"
+                 "{\"device\":\"same\",\"inserted\":{\"bps\":1}},{\"device\":\"empty\"}]"},
+                {}};
+        static const struct answer destination[] = {
+                {"query-block", "",
+                 "[{\"device\":\"same\",\"inserted\":{\"bps\":1}},"
+                 "{\"device\":\"\",\"qdev\":\"/d\",\"inserted\":{\"bps\":0,\"iops\":0}},{\"device\":\"empty\"}]"},
+                {}};
+        _cleanup_(stop) struct fixture x = start("{}", source), y = start("{}", destination);
+        _cleanup_json_ json_object *told = NULL;
+        struct failure f = {};
+
+        x.h->destination.qmp = y.h->source.qmp;
+        EXPECT_INT(mend_throttling(x.h, &f), 0);
+        EXPECT(wait_qmp(x.h, x.h->destination.qmp, "query-throttle", NULL, &told, NULL) >= 0);
+        EXPECT_STR(
+                json_object_to_json_string(told),
+                "{ \"id\": \"\\/d\", \"bps\": 0, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": 5, \"iops_rd\": 0, "
+                "\"iops_wr\": 0, \"iops_max\": 9, \"group\": \"g\" }");
+        y.h->source.qmp = NULL;
+}
+
 int main(void)
 {
         TEST(settings_are_put_back);
@@ -379,5 +475,8 @@ int main(void)
         TEST(what_nobody_tells_is_refused);
         TEST(so_is_what_is_told_twice);
         TEST(so_is_an_option_that_nobody_knows);
+        TEST(memory_and_cpus_are_given);
+        TEST(a_cpu_of_another_kind_is_refused);
+        TEST(limits_are_given);
         return 0;
 }
