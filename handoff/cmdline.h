@@ -33,7 +33,7 @@ struct memory_file {
 
 #define MEMORY_FILES_MAX 16
 
-/* What the destination shall get. */
+/* What the destination is to get. */
 struct cmdline_plan {
         const char *binary;
         const char *machine;   /* the versioned machine type that the source really runs */

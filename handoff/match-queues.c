@@ -6,8 +6,9 @@
 /*
  * Virtio queues. A load fails in the pause if one of the source's has more entries than the destination has
  * room for: QEMU 10.0.3 and later of that series give every queue of virtio-pci 1024, whatever was asked for.
- * All of a device are asked for, some at a time, until the destination has no more: it answers a number
- * beyond the last with an error, and one that is not in use with 0 entries.
+ * All queues of a device are asked for, a few at a time, until the destination has no more: a number beyond
+ * the last is answered with an error. A source may have fewer: a NIC drops those that its guest does not
+ * want, in the load too.
  */
 
 #define QUEUES_AT_ONCE 4

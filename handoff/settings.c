@@ -102,7 +102,7 @@ static int read_discards(struct handoff *h, json_object *settings, struct failur
         return r < 0 ? r : 0;
 }
 
-/* ---- what shall be there ---- */
+/* ---- what is needed ---- */
 
 static int set_capabilities(struct handoff *h, json_object *list, bool invert, struct failure *f)
 {

@@ -79,6 +79,18 @@ with VM("10.0.2", *options(SHM), spy=True) as vm, vm.traffic("echo", "counter") 
         traffic.finish()
         expect_equal(vm.resets(), [], "resets in the guest's log")
 
+with VM("10.0.2", *options(SHM), spy=True) as vm, vm.traffic("echo") as traffic, test(
+        "the control: without the fd, and without the comparison, the guest's memory is lost") as t:
+    file = file_of(vm.pid)
+    vm.handoff("11.1.3", "--fault", "no-memory-fd", "--fault", "no-match")
+    try:
+        traffic.check()
+    except AssertionError as e:
+        t.measured(str(e))
+    else:
+        raise AssertionError("the guest goes on")
+    expect(file_of(vm.pid) != file, "it is the same memory")
+
 NAMED = SHM / "named"
 with VM("10.0.13", *options(NAMED), spy=True) as vm, vm.traffic("echo", "counter") as traffic:
     file = file_of(vm.pid)
