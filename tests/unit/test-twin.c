@@ -306,6 +306,7 @@ static void the_command_line_follows(void)
         struct cmdline *c = &x.h->destination.cmdline;
         struct failure f = {};
 
+        EXPECT(kept.q[0]);
         take(c, before, ELEMENTSOF(before));
         EXPECT_INT(twin_adapt(x.h, &f), 0);
         EXPECT_INT(x.h->findings.n_blockers, 0);
@@ -343,6 +344,7 @@ static void a_snapshot_discards_as_what_it_was_made_of(void)
         _cleanup_(stop) struct fixture x = follow(
                 "{\"driver\":\"file\",\"node-name\":\"base\",\"filename\":\"/base\",\"discard\":\"unmap\"}");
 
+        EXPECT(kept.q[0]);
         EXPECT_INT(x.h->findings.n_blockers, 0);
         EXPECT_STR(x.h->destination.cmdline.argv[4], TOP("\"discard\":\"unmap\","));
 }
@@ -362,6 +364,7 @@ static void so_is_what_is_told_twice(void)
         _cleanup_(unkeep) struct kept one = keep("native"), other = keep("io_uring");
         _cleanup_(stop) struct fixture x = follow(base);
 
+        EXPECT(one.q[0] && other.q[0]);
         EXPECT(is_refused(&x, "disk", "a node without a name (file, /top)"));
 }
 
