@@ -22,6 +22,8 @@ struct memory {
         int mem, pagemap; /* owned: of /proc/PID; proc_pid_pagemap(5) */
         uint64_t page;    /* the size of one */
         char *buffer;     /* owned */
+        uint64_t left;    /* bytes that may still be looked through */
+        unsigned looks;   /* that may still be had at what may be a QDict */
 };
 
 #define PAGEMAP_THERE (3ULL << 62) /* present, or swapped */
@@ -119,12 +121,13 @@ static bool may_be(const struct qdict *q)
         return n > 0 && n <= q->size;
 }
 
-static void look_at(const struct memory *m, const struct qdict *q, json_object *found)
+static void look_at(struct memory *m, const struct qdict *q, json_object *found)
 {
         _cleanup_json_ json_object *members = NULL;
 
-        if (!may_be(q) || json_object_array_length(found) >= QDICT_FOUND_MAX)
+        if (!may_be(q) || !m->looks || json_object_array_length(found) >= QDICT_FOUND_MAX)
                 return;
+        m->looks--;
         members = mem_check(json_object_new_object());
         for (unsigned i = 0; i < QDICT_BUCKETS; i++)
                 if (!read_bucket(m, q->table[i], i, members))
@@ -133,15 +136,16 @@ static void look_at(const struct memory *m, const struct qdict *q, json_object *
                 json_object_array_add(found, TAKE_PTR(members));
 }
 
-static void look_through(const struct memory *m, uint64_t from, uint64_t to, json_object *found)
+static void look_through(struct memory *m, uint64_t from, uint64_t to, json_object *found)
 {
         struct qdict q;
 
-        for (; from < to; from += CHUNK) {
+        for (; from < to && m->left > 0; from += CHUNK) {
                 /* One that begins at the end of a chunk ends in the next. */
                 size_t size = to - from < CHUNK + sizeof(q) ? to - from : CHUNK + sizeof(q);
                 ssize_t n = pread(m->mem, m->buffer, size, (off_t)from);
 
+                m->left -= size < m->left ? size : m->left;
                 for (ssize_t at = 0; at + (ssize_t)sizeof(q) <= n && at < (ssize_t)CHUNK; at += ALIGN) {
                         if (m->buffer[at] != QDICT_DICTIONARY)
                                 continue;
@@ -151,7 +155,7 @@ static void look_through(const struct memory *m, uint64_t from, uint64_t to, jso
         }
 }
 
-static void look_at_mapping(const struct memory *m, uint64_t from, uint64_t to, json_object *found)
+static void look_at_mapping(struct memory *m, uint64_t from, uint64_t to, json_object *found)
 {
         size_t n = (to - from) / m->page, begin = 0;
         _cleanup_free_ uint64_t *pages = mem_new(n + 1, sizeof(*pages));
@@ -181,6 +185,8 @@ int qdict_read(const struct process *p, json_object **ret)
                 .pagemap = openat(p->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC),
                 .page = (uint64_t)sysconf(_SC_PAGESIZE),
                 .buffer = mem_new(1, CHUNK + sizeof(struct qdict)),
+                .left = QDICT_MEMORY_MAX,
+                .looks = QDICT_LOOKS_MAX,
         };
         _cleanup_free_ char *maps = NULL;
         json_object *found;

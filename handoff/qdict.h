@@ -3,11 +3,11 @@
 
 /*
  * What a QEMU was told of its block nodes and does not tell again (aio, discard, locking, …): it keeps each
- * node's options as a QDict, and those are read in its memory, without stopping it or touching
- * a page that it has not touched. Whether something there
- * is a QDict is not guessed: its count of members is right, and each of its keys lies in the one of 512
- * buckets that its hash demands. What is being changed at that moment does not pass, and is not found. QEMU:
- * include/qobject/qdict.h, qobject/qdict.c, the same in 10.0 to 11.1 (and since 2018).
+ * node's options as a QDict, and those are read from its memory, without stopping it, and without touching a
+ * page that it has not touched itself. Nothing is taken for a QDict by guess: its count of members must be
+ * right, and each key must lie in the one of 512 buckets that its hash demands. One that is being changed at
+ * that moment does not pass, and is not found. QEMU: include/qobject/qdict.h and qobject/qdict.c, the same in
+ * 10.0 to 11.1.
  */
 
 #include "common/process.h"
@@ -15,8 +15,9 @@
 #define QDICT_BUCKETS     512
 #define QDICT_MEMBERS_MAX 64
 #define QDICT_FOUND_MAX   8192
-#define QDICT_MAPPING_MAX                                                                                    \
-        (512UL << 20) /* a heap is smaller; guest memory that nobody shares is not looked at */
+#define QDICT_LOOKS_MAX   65536         /* at what may be one */
+#define QDICT_MAPPING_MAX (512UL << 20) /* a heap is smaller: the guest's memory is not looked through */
+#define QDICT_MEMORY_MAX  (1UL << 30)   /* in all */
 
 /* As in QEMU's memory on x86-64. */
 struct qdict_object {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The files of /proc/PID that a process can influence: its name, the paths that it maps. The input is all of
- * them at once. */
+/* The files of /proc/PID that a process can influence: its name, the paths that it maps, its memory. The
+ * input is all of them at once. */
 #include "common/process.h"
 #include "fuzz.h"
 #include "handoff/inject.h"
 #include "handoff/memfile.h"
+#include "handoff/qdict.h"
 
 #include <fcntl.h>
 #include <sys/pidfd.h>
 
-static const char *const files[] = {"status", "stat", "maps", "cgroup", "environ"};
+static const char *const files[] = {"status", "stat", "maps", "cgroup", "environ", "mem", "pagemap"};
 
 static void read_status(const struct process *p)
 {
@@ -20,6 +21,18 @@ static void read_status(const struct process *p)
                 process_status_number(p, keys[i], i == 1 ? 16 : 10, &value);
         process_pending_signals(p, &value);
         process_start_time(p->proc_fd, &value);
+}
+
+static void read_memory(const struct process *p)
+{
+        _cleanup_json_ json_object *found = NULL;
+        _cleanup_free_ char *maps = NULL;
+        char place[MEMFILE_PLACE_MAX];
+
+        memfile_find(p, "/tmp", "ram0");
+        if (process_read(p, "maps", 1U << 20, &maps, NULL) >= 0)
+                memfile_at(p, maps, 0x1000, place);
+        qdict_read(p, &found);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -36,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_EXPECT(p.pidfd >= 0 && p.proc_fd >= 0);
         read_status(&p);
         memfile_is_mapped(&p, "maps");
+        read_memory(&p);
         inject_prepare(&t, &f);
         process_close(&p);
         return 0;
