@@ -64,7 +64,7 @@ void take_drive(struct making *m)
                 return making_refuse(
                         m,
                         "what the guest wrote is in a file of the source's own that has no name; the "
-                        "destination would begin with a new one",
+                        "destination would start with a new one",
                         "give the drive an overlay with a name (qemu-img create -b), without snapshot=on");
         making_keep(m);
 }
@@ -116,7 +116,7 @@ void take_object(struct making *m)
                 return making_refuse(m, "the destination would empty the file",
                                      "remove it (QMP object-del) and start the VM without it");
         if (has(m->value, "fd"))
-                return making_refuse(m, "its fd is one of the source's that cprd does not hand on",
+                return making_refuse(m, "it names an fd of the source that cprd does not hand on",
                                      "let QEMU open it by itself, without fd=");
         making_keep(m);
 }

@@ -293,6 +293,6 @@ void check_binary_runs(struct handoff *h, struct findings *fs, const char *id)
         if (r >= 0)
                 judge(h, learnt, fs, id);
         else if (r != -ECANCELED) /* which says nothing about the binary */
-                finding_block(fs, id, "see that it runs on this host: try `-machine none -nodefaults`",
+                finding_block(fs, id, "make sure that it runs on this host: try `-machine none -nodefaults`",
                               "%s does not start as a QEMU: %s", h->facts.destination.binary, f.what);
 }

@@ -65,9 +65,9 @@ static void check_device(struct handoff *h, struct findings *fs, const char *id)
                 return finding_block(fs, id, "start the VM with one vhost-vsock device",
                                      "the VM has %zu vhost-vsock devices", facts->n_vsock);
         if (h->facts.source.device_fd < 0 || facts->cid < 3 || facts->cid > UINT32_MAX - 1)
-                return finding_block(fs, id, "see that QEMU opened " DEVICE_PATH " (or got it as vhostfd=)",
-                                     "the source holds no " DEVICE_PATH
-                                     ", or its guest-cid is not a guest's");
+                return finding_block(
+                        fs, id, "make sure that QEMU opened " DEVICE_PATH " (or got it as vhostfd=)",
+                        "the source holds no " DEVICE_PATH ", or its guest-cid is not a guest's");
         finding_pass(fs, id, "CID %u, fd %d of process %d", (uint32_t)h->facts.source.cid,
                      (int)h->facts.source.device_fd, h->source.process.pid);
 }
@@ -168,7 +168,7 @@ static void check_memory(struct handoff *h, struct findings *fs, const char *id)
         if (r >= 0 && !json_object_is_type(list, json_type_array))
                 r = failure_set(&f, EBADMSG, "QMP query-memdev: that is no list");
         if (r < 0)
-                return no_answer(fs, id, "see that QEMU answers query-memdev", &f);
+                return no_answer(fs, id, "make sure that QEMU answers query-memdev", &f);
         for (size_t i = 0; i < json_object_array_length(list); i++) {
                 json_object *one = json_object_array_get_idx(list, i);
 
@@ -208,7 +208,7 @@ static void check_run_state(struct handoff *h, struct findings *fs, const char *
         struct failure f = {};
 
         if (wait_qmp(h, h->source.qmp, "query-status", NULL, &status, &f) < 0)
-                return no_answer(fs, id, "see that QEMU answers query-status", &f);
+                return no_answer(fs, id, "make sure that QEMU answers query-status", &f);
         if (!json_flag(status, "running"))
                 return finding_block(fs, id, "continue the guest first (QMP cont)",
                                      "the guest does not run (%s)", json_str(status, "status") ?: "?");
@@ -223,7 +223,7 @@ static void check_migration(struct handoff *h, struct findings *fs, const char *
         const char *status;
 
         if (wait_qmp(h, h->source.qmp, "query-migrate", NULL, &reply, &f) < 0)
-                return no_answer(fs, id, "see that QEMU answers query-migrate", &f);
+                return no_answer(fs, id, "make sure that QEMU answers query-migrate", &f);
         status = json_str(reply, "status");
         reasons = json_arr(reply, "blocked-reasons");
         if (reasons && json_object_array_length(reasons))
@@ -261,7 +261,7 @@ static void check_twin(struct handoff *h, struct findings *fs, const char *id)
         struct failure f = {};
 
         if (twin_adapt(h, &f) < 0)
-                no_answer(fs, id, "see that QEMU answers `info qtree`", &f);
+                no_answer(fs, id, "make sure that QEMU answers `info qtree`", &f);
 }
 
 static void no_check(struct handoff *h, struct findings *fs, const char *id) {}

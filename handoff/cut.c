@@ -61,7 +61,7 @@ void check_cut(struct handoff *h, struct findings *fs, const char *id)
 
         if (wait_qmp(h, h->source.qmp, "query-chardev", NULL, &chardevs, &f) < 0) {
                 if (f.error != ECANCELED) /* which says nothing of the VM */
-                        finding_warn(fs, id, "see that QEMU answers query-chardev", "%s", f.what);
+                        finding_warn(fs, id, "make sure that QEMU answers query-chardev", "%s", f.what);
                 return;
         }
         for (size_t i = 0;

@@ -231,7 +231,7 @@ static int await_self_continue(struct handoff *h, struct run_state *state, struc
 
 static void leave_as_found(struct handoff *h, const char *state)
 {
-        log_warning("the guest does not run (%s), and not by our doing: it stays so", state);
+        log_warning("the guest does not run (%s), and cprd did not stop it: it stays that way", state);
         if (!h->facts.migration.run_state)
                 runstate_note(h, state, NULL);
 }

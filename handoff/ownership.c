@@ -217,6 +217,6 @@ int ownership_verify(struct handoff *h, struct failure *f)
         connections_done(&now);
         /* A reset loses all of them at once. */
         if (lost && lost == h->before.n)
-                return failure_set(f, ECONNRESET, "all %zu vsock connections went with the move", lost);
+                return failure_set(f, ECONNRESET, "all %zu vsock connections were lost in the move", lost);
         return 0;
 }

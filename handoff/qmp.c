@@ -61,7 +61,7 @@ int qmp_connect(const char *path, struct qmp **ret, struct failure *f)
                             errno == EAGAIN ? "others wait for it" : strerror(errno));
                 return failure_remedy(
                         f,
-                        "see that QEMU runs with -qmp unix:%s,server=on,wait=off and that the VM is "
+                        "make sure that QEMU runs with -qmp unix:%s,server=on,wait=off and that the VM is "
                         "registered with that path",
                         path);
         }

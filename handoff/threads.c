@@ -199,7 +199,7 @@ int threads_apply(const struct threads *source, const struct threads *destinatio
                                     to->role, what, strerror(-r));
                         return failure_remedy(
                                 f,
-                                "see that the source's thread %d has CPUs and a cgroup that can "
+                                "make sure that the source's thread %d has CPUs and a cgroup that can "
                                 "be given to others",
                                 from->tid);
                 }

@@ -36,7 +36,7 @@ int tracee_attach(struct tracee *t, struct process *p, int options, struct failu
                 if (process_status_number(p, "TracerPid", 10, &tracer) >= 0 && tracer)
                         failure_set(f, r, "process %d is traced by process %d already", p->pid, (int)tracer);
                 failure_set(f, r, "cannot trace process %d: %s", p->pid, strerror(-r));
-                failure_remedy(f, "end the debugger on it, and see that nothing forbids ptrace (Yama "
+                failure_remedy(f, "end the debugger on it, and make sure that nothing forbids ptrace (Yama "
                                   "kernel.yama.ptrace_scope=3, an LSM)");
                 return r;
         }

@@ -31,7 +31,7 @@ static void refuse_snapshot(struct making *m)
 
 static void refuse_fd(struct making *m)
 {
-        making_refuse(m, "its fd is one of the source's that cprd does not hand on",
+        making_refuse(m, "it names an fd of the source that cprd does not hand on",
                       "let QEMU open the file by its path");
 }
 
@@ -59,7 +59,8 @@ static void take_run_with(struct making *m)
                 return making_refuse(m, "the destination's files are not below that directory any more",
                                      "let the service manager set the root");
         if (optstr_is_on(m->value, "exit-with-parent"))
-                return making_refuse(m, "the destination has another parent, and would exit with that",
+                return making_refuse(m,
+                                     "the destination has another parent, and would exit when that one does",
                                      "start the VM without exit-with-parent=on");
         if (*rest)
                 making_add(m, m->option, rest);
@@ -250,7 +251,7 @@ static bool take_word(struct making *m, const char *word, const char *value)
                 kind = option_kind(m->option);
         if (kind == OPTION_UNKNOWN)
                 making_refuse(m, "cprd does not know this option, nor whether a value follows it",
-                              "see that the process is a qemu-system-x86_64 of version 10.0 to 11.1");
+                              "make sure that the process is a qemu-system-x86_64 of version 10.0 to 11.1");
         else if (kind == OPTION_WITH_VALUE && !value)
                 making_refuse(m, "its value is missing", "register the process of a QEMU that runs");
         else {

@@ -55,16 +55,17 @@ static void check_parent(struct handoff *h, const char *unit, struct findings *f
 
         if (sd_pid_get_machine_name(h->source.process.pid, &machine) >= 0)
                 return finding_warn(
-                        fs, id, "see that its manager does not end the VM when this process exits",
-                        "the source is the machine %s of systemd-machined: its manager is told of its exit",
+                        fs, id, "make sure that its manager does not end the VM when this process exits",
+                        "the source is the machine %s of systemd-machined: its manager notices when it exits",
                         machine);
         if (parent <= 1)
                 return finding_pass(fs, id, "%s outlives the source", unit);
         path = text_print("/proc/%d/comm", parent);
         if (file_read(-1, path, 64, &name, NULL) >= 0)
                 name[strcspn(name, "\n")] = '\0';
-        finding_warn(fs, id, "see that it does not end the VM then",
-                     "process %d (%s) is the source's parent, and is told of its exit", parent, name ?: "?");
+        finding_warn(fs, id, "make sure that it does not end the VM then",
+                     "process %d (%s) is the source's parent, and notices when it exits", parent,
+                     name ?: "?");
 }
 
 static void check_service(struct handoff *h, const char *unit, struct findings *fs, const char *id)
@@ -76,9 +77,9 @@ static void check_service(struct handoff *h, const char *unit, struct findings *
         int r = ask_systemd(unit, &main_pid, &exit_type, &error);
 
         if (r < 0)
-                return finding_warn(fs, id, "see that cprd-handoff can talk to systemd over the system bus",
-                                    "cannot see whether %s outlives the source: %s", unit,
-                                    error.message ?: strerror(-r));
+                return finding_warn(
+                        fs, id, "make sure that cprd-handoff can talk to systemd over the system bus",
+                        "cannot see whether %s outlives the source: %s", unit, error.message ?: strerror(-r));
         if (STREQ(exit_type, "cgroup") || main_pid == 0)
                 return check_parent(h, unit, fs, id);
         if (main_pid == (uint32_t)source)
@@ -106,7 +107,7 @@ void check_unit(struct handoff *h, struct findings *fs, const char *id)
         if (sd_pid_get_user_unit(source, &user_unit) >= 0)
                 return finding_warn(
                         fs, id,
-                        "run the VM in a unit of the system, or see that this one has ExitType=cgroup",
+                        "run the VM in a unit of the system, or make sure that this one has ExitType=cgroup",
                         "the source is in %s of a user's own systemd, which may end it when the source "
                         "exits",
                         user_unit);
