@@ -7,11 +7,13 @@
  *   echo         1234        2234   sends back what it receives
  *   discard      1235        2235   receives until the peer shuts down its side, then sends a receipt (below)
  *   source       1236        2236   sends blocks (below) until the peer goes away
+ *   blocks       1237           -   writes a disk and reads it again (blocks.c)
+ *   act          1238           -   does something to the machine (act.c)
  *   counter      5000        6000   of the host: a little-endian 64-bit number every 20 ms: 0, 1, 2, ...
  *
- * The types have ports of their own, because AF_VSOCK's table of bound ports does not tell them apart. For the
- * same reason a host listens on its port 5000 with one type only; the seqpacket counter tries 6000 and 5000. A
- * counter whose connection was lost is not connected again, lest that go unnoticed.
+ * The types have ports of their own, because AF_VSOCK's table of bound ports does not tell them apart. For
+ * the same reason a host listens on its port 5000 with one type only; the seqpacket counter tries 6000 and
+ * 5000. A counter whose connection was lost is not connected again, lest that go unnoticed.
  *
  * The source sends blocks of 4096 bytes, each one message on a seqpacket socket, all numbers little-endian:
  *
@@ -31,13 +33,14 @@
 
 #define _GNU_SOURCE
 
+#include "guest.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -45,21 +48,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define COUNTER_INTERVAL_NS (20 * 1000 * 1000)
 #define CONNECT_RETRY_NS    (200 * 1000 * 1000)
 #define MESSAGE_MAX         (64 * 1024)
-#define BLOCK_BYTES         4096
-
-struct block {
-        uint64_t number;
-        uint32_t length;
-        uint32_t crc;
-        uint8_t payload[BLOCK_BYTES - 16];
-};
 
 struct receipt {
         uint64_t bytes;
@@ -79,84 +73,9 @@ struct connection {
         int fd;
 };
 
-static uint32_t crc_table[256];
-
 static const char *type_name(int type)
 {
         return type == SOCK_STREAM ? "stream" : "seqpacket";
-}
-
-/* One write per line: lines of several threads must not mix. */
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
-{
-        char text[200], line[256];
-        va_list ap;
-        int n;
-
-        va_start(ap, format);
-        vsnprintf(text, sizeof(text), format, ap);
-        va_end(ap);
-        n = snprintf(line, sizeof(line), "GUEST %s\n", text);
-        if (write(STDOUT_FILENO, line, n) < 0)
-                return; /* There is nobody left to tell. */
-}
-
-static void pause_ns(long ns)
-{
-        struct timespec duration = {.tv_nsec = ns};
-
-        nanosleep(&duration, NULL);
-}
-
-static void fill_crc_table(void)
-{
-        for (uint32_t i = 0; i < 256; i++) {
-                uint32_t c = i;
-
-                for (int bit = 0; bit < 8; bit++)
-                        c = c & 1 ? 0xedb88320U ^ (c >> 1) : c >> 1;
-                crc_table[i] = c;
-        }
-}
-
-/* Returns the CRC-32 of what crc was computed of, followed by these bytes; crc is 0 for the first. */
-static uint32_t crc32(uint32_t crc, const void *data, size_t size)
-{
-        const uint8_t *p = data;
-
-        crc = ~crc;
-        while (size--)
-                crc = crc_table[(crc ^ *p++) & 0xff] ^ (crc >> 8);
-        return ~crc;
-}
-
-/* Sends all of it; on a seqpacket socket as one message. */
-static int send_all(int fd, const void *data, size_t size)
-{
-        const uint8_t *p = data;
-
-        while (size > 0) {
-                ssize_t n = send(fd, p, size, MSG_NOSIGNAL | MSG_EOR);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                p += n;
-                size -= n;
-        }
-        return 0;
-}
-
-/* Returns what was received, or 0 at the end, or negative errno. */
-static ssize_t receive(int fd, void *data, size_t size)
-{
-        ssize_t n;
-
-        do
-                n = recv(fd, data, size, 0);
-        while (n < 0 && errno == EINTR);
-        return n < 0 ? -errno : n;
 }
 
 static int serve_echo(int fd, uint64_t *ret_bytes)
@@ -196,22 +115,6 @@ static int serve_discard(int fd, uint64_t *ret_bytes)
         return 0;
 }
 
-static void fill_block(struct block *block, uint64_t number)
-{
-        uint64_t x = (number + 1) * 0x9e3779b97f4a7c15ULL;
-
-        for (size_t i = 0; i < sizeof(block->payload); i += sizeof(x)) {
-                x ^= x << 13;
-                x ^= x >> 7;
-                x ^= x << 17;
-                memcpy(block->payload + i, &x, sizeof(x));
-        }
-        block->number = htole64(number);
-        block->length = htole32(sizeof(block->payload));
-        block->crc = htole32(
-                crc32(crc32(0, block, offsetof(struct block, crc)), block->payload, sizeof(block->payload)));
-}
-
 static int serve_source(int fd, uint64_t *ret_bytes)
 {
         struct block block;
@@ -233,6 +136,7 @@ static const struct service services[] = {
         {"echo", SOCK_STREAM, 1234, serve_echo},          {"discard", SOCK_STREAM, 1235, serve_discard},
         {"source", SOCK_STREAM, 1236, serve_source},      {"echo", SOCK_SEQPACKET, 2234, serve_echo},
         {"discard", SOCK_SEQPACKET, 2235, serve_discard}, {"source", SOCK_SEQPACKET, 2236, serve_source},
+        {"blocks", SOCK_STREAM, 1237, serve_blocks},      {"act", SOCK_STREAM, 1238, serve_act},
 };
 
 static int start_thread(void *(*run)(void *), void *argument)
@@ -385,16 +289,6 @@ static void *run_seqpacket_counter(void *argument)
         return NULL;
 }
 
-static void load_module(const char *path)
-{
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-        if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0)
-                say("cannot load %s: %s", path, strerror(errno));
-        if (fd >= 0)
-                close(fd);
-}
-
 static void set_up_system(void)
 {
         int console;
@@ -407,9 +301,9 @@ static void set_up_system(void)
                 dup2(console, STDOUT_FILENO);
                 dup2(console, STDERR_FILENO);
         }
-        load_module("/modules/vsock.ko");
-        load_module("/modules/vmw_vsock_virtio_transport_common.ko");
-        load_module("/modules/vmw_vsock_virtio_transport.ko");
+        load_module("vsock");
+        load_module("vmw_vsock_virtio_transport_common");
+        load_module("vmw_vsock_virtio_transport");
 }
 
 static bool open_services(struct listener *listeners)
@@ -432,6 +326,24 @@ static bool open_services(struct listener *listeners)
         return good;
 }
 
+static void *run_power_button(void *argument)
+{
+        heed_power_button();
+        return NULL;
+}
+
+/* Its modules take time to load, so only a guest that is told to has one. */
+static bool has_option(const char *name)
+{
+        char line[1024] = "";
+        int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+
+        if (fd >= 0)
+                close(fd);
+        return n > 0 && strstr(line, name);
+}
+
 int main(void)
 {
         static struct listener listeners[sizeof(services) / sizeof(services[0])];
@@ -442,6 +354,8 @@ int main(void)
         fill_crc_table();
         good = open_services(listeners);
         if (start_thread(run_stream_counter, NULL) < 0 || start_thread(run_seqpacket_counter, NULL) < 0)
+                good = false;
+        if (has_option("lab.button") && start_thread(run_power_button, NULL) < 0)
                 good = false;
         if (good)
                 say("READY");
