@@ -236,6 +236,19 @@ static void leave_as_found(struct handoff *h, const char *state)
                 runstate_note(h, state, NULL);
 }
 
+/* Whether it is the migration that has stopped the guest. A reset since its end has left "prelaunch" behind.
+ */
+static bool is_stopped_by_us(struct handoff *h, const char *state)
+{
+        struct migration_state migration = {};
+
+        if (!h->facts.migration.asked || h->facts.migration.run_state)
+                return false;
+        if (STREQ(state, "prelaunch"))
+                return query_migrate(h, &migration, NULL) >= 0 && STREQ(migration.status, "completed");
+        return STREQ(state, "postmigrate") || STREQ(state, "finish-migrate");
+}
+
 static int continue_guest(struct handoff *h, struct failure *f)
 {
         struct run_state state;
@@ -251,8 +264,7 @@ static int continue_guest(struct handoff *h, struct failure *f)
                         has_resumed(h, &before);
                 return 0;
         }
-        if (h->facts.migration.asked && !h->facts.migration.run_state &&
-            (STREQ(state.name, "postmigrate") || STREQ(state.name, "finish-migrate")))
+        if (is_stopped_by_us(h, state.name))
                 return set_running(h, f);
         leave_as_found(h, h->facts.migration.run_state ?: state.name);
         return 0;

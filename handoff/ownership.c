@@ -5,6 +5,7 @@
 #include "handoff/destination.h"
 #include "handoff/freeze.h"
 #include "handoff/replace.h"
+#include "handoff/runstate.h"
 #include "handoff/takeover.h"
 #include "handoff/trace.h"
 #include "handoff/wait.h"
@@ -83,7 +84,16 @@ static int require_stopped(struct handoff *h, struct failure *f)
                 r = failure_set(f, EPROTO, "somebody else has set the source's guest running again");
                 failure_remedy(f, "see who uses the VM's monitors, and hand off again");
         }
-        return r;
+        return r < 0 ? r : runstate_require_no_late(h, f);
+}
+
+/* A dead source has taken nothing along but what its guest did to it in its last moment: the destination has
+ * all the rest, so the way is forward. */
+static int release_of_dead(struct handoff *h, struct failure *f)
+{
+        int r = runstate_require_no_late(h, f);
+
+        return r < 0 ? r : reclaim(h, f);
 }
 
 /* From here on it is kept from running, until the source ends or has the device back. */
@@ -94,16 +104,15 @@ static int release(struct handoff *h, struct failure *f)
         int r;
 
         if (h->source.is_dead)
-                return reclaim(h, f);
+                return release_of_dead(h, f);
         r = freeze_begin(h, &why);
         if (r >= 0)
                 r = require_stopped(h, &why);
         if (r >= 0)
                 r = freeze_inject(h, &call, 1, &why);
-        /* It is dying, which takes a moment: the destination has all of the guest's state, so the way is
-         * forward. */
+        /* It may be dying, which takes a moment. */
         if (r < 0 && process_exits(&h->source.process, PROCESS_DYING_MSEC))
-                return reclaim(h, f);
+                return release_of_dead(h, f);
         return r < 0 ? failure_pass(f, &why) : 0;
 }
 

@@ -8,7 +8,7 @@
 /* A QEMU whose guest has taken it over may send anything: what we keep of it is bounded. */
 #define LINE_MAX_SIZE (1U << 20)  /* query-qmp-schema answers 300 kB */
 #define VALUES_MAX    (64U << 10) /* in a line: json-c needs a hundred bytes and more for each */
-#define NAME_MAX_SIZE 64          /* of an event, and of its status; QEMU's longest are half as long */
+#define NAME_MAX_SIZE 64          /* of an event, and of what it tells; QEMU's longest are half as long */
 #define EVENTS_MAX    128
 #define READ_MAX      (1U << 20) /* at a time; the rest stays for the next look */
 #define IN_FLIGHT_MAX 8          /* questions; QEMU reads byte by byte, and waits for room to answer */
@@ -111,15 +111,18 @@ static json_object *event_essence(json_object *event)
 {
         json_object *o = json_object_new_object(), *stamp = json_object_new_object(),
                     *data = json_object_new_object();
-        json_object *source = json_obj(event, "timestamp");
-        const char *status = json_str(json_obj(event, "data"), "status");
+        json_object *source = json_obj(event, "timestamp"), *told = json_obj(event, "data");
+        const char *const kept[] = {"status", "action"};
 
         json_add_str(o, "event", json_str(event, "event"));
         json_add_int(stamp, "seconds", json_int(source, "seconds", 0));
         json_add_int(stamp, "microseconds", json_int(source, "microseconds", 0));
         json_add(o, "timestamp", stamp);
-        if (status && strlen(status) < NAME_MAX_SIZE)
-                json_add_str(data, "status", status);
+        for (size_t i = 0; i < ELEMENTSOF(kept); i++)
+                if (strlen(json_str(told, kept[i]) ?: "") < NAME_MAX_SIZE)
+                        json_add_str(data, kept[i], json_str(told, kept[i]));
+        if (json_flag(told, "guest"))
+                json_add_bool(data, "guest", true);
         json_add(o, "data", data);
         return o;
 }

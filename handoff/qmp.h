@@ -64,7 +64,7 @@ void qmp_forget(struct qmp *q);
 
 /* The last event of that name that has come since @after (0: ever), or NULL; borrowed. Its number, counted
  * from 1, goes to *ret_number, if wanted. Events are kept until the connection ends, up to a bound; the
- * oldest go first. Name, time and status of an event are kept. */
+ * oldest go first. Name and time of an event are kept, and of its data status, action and reason. */
 json_object *qmp_event(struct qmp *q, const char *name, uint64_t after, uint64_t *ret_number);
 /* How many events have come. */
 uint64_t qmp_event_count(const struct qmp *q);
