@@ -306,9 +306,9 @@ class Handoff:
 
 class Qmp:
     """A QMP connection of our own. cprd wants the VM's socket for itself: close it before a handoff, or use a VM
-    with a second one (VM(…, spy=True))."""
+    with a second one (VM(…, spy=True)). The timeout is only there so that what hangs ends."""
 
-    def __init__(self, path, timeout=20):
+    def __init__(self, path, timeout=180):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         self.socket.connect(str(path))
