@@ -112,7 +112,7 @@ static json_object *event_essence(json_object *event)
         json_object *o = json_object_new_object(), *stamp = json_object_new_object(),
                     *data = json_object_new_object();
         json_object *source = json_obj(event, "timestamp"), *told = json_obj(event, "data");
-        const char *const kept[] = {"status", "action"};
+        const char *const kept[] = {"status", "action", "reason"};
 
         json_add_str(o, "event", json_str(event, "event"));
         json_add_int(stamp, "seconds", json_int(source, "seconds", 0));
@@ -121,8 +121,6 @@ static json_object *event_essence(json_object *event)
         for (size_t i = 0; i < ELEMENTSOF(kept); i++)
                 if (strlen(json_str(told, kept[i]) ?: "") < NAME_MAX_SIZE)
                         json_add_str(data, kept[i], json_str(told, kept[i]));
-        if (json_flag(told, "guest"))
-                json_add_bool(data, "guest", true);
         json_add(o, "data", data);
         return o;
 }

@@ -11,31 +11,33 @@ int runstate_note(struct handoff *h, const char *state, struct failure *f)
         return failure_remedy(f, "see why; continue it (QMP cont) if it is to run, and hand off then");
 }
 
-/* Without a state: the guest goes on. */
+/* Without a state: the guest goes on. Other ends than these are somebody's who wants an end of this QEMU, and
+ * not of the guest: there the way is forward. */
 static const struct {
-        const char *event, *action; /* NULL: any */
-        bool guest;                 /* if it is the guest's doing */
+        const char *event, *key, *value; /* NULL: whatever it says */
         const char *state;
 } late[] = {
-        {"SHUTDOWN", NULL, true, "shutdown"}, /* else it is somebody's `quit`: forward */
-        {"GUEST_PANICKED", "pause", false, "guest-panicked"},
-        {"WATCHDOG", "pause", false, "watchdog"},
-        {"RESET", NULL, false, NULL},
-        {"POWERDOWN", NULL, false, NULL},
+        {"SHUTDOWN", "reason", "guest-shutdown", "shutdown"},
+        {"SHUTDOWN", "reason", "guest-reset", "shutdown"},
+        {"SHUTDOWN", "reason", "guest-panic", "shutdown"},
+        {"SHUTDOWN", "reason", "host-qmp-system-reset", "shutdown"},
+        {"GUEST_PANICKED", "action", "pause", "guest-panicked"},
+        {"WATCHDOG", "action", "pause", "watchdog"},
+        {"RESET"},
+        {"POWERDOWN"},
 };
 
 /* Those after which a guest goes on have gone into its state if they came before the STOP. */
 static bool has_come(const struct handoff *h, size_t i)
 {
         uint64_t after = h->source.events - 1;
-        json_object *event, *data;
+        json_object *event;
 
         if (!late[i].state && !qmp_event(h->source.qmp, "STOP", after, &after))
                 return false;
         event = qmp_event(h->source.qmp, late[i].event, after, NULL);
-        data = json_obj(event, "data");
-        return event && (!late[i].guest || json_flag(data, "guest")) &&
-               (!late[i].action || STREQ(json_str(data, "action") ?: "", late[i].action));
+        return event &&
+               (!late[i].key || STREQ(json_str(json_obj(event, "data"), late[i].key) ?: "", late[i].value));
 }
 
 int runstate_require_no_late(struct handoff *h, struct failure *f)

@@ -29,6 +29,7 @@ static const struct {
          "shutdown"},
         {STOP "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": false, \"reason\": \"host-qmp-quit\"}}\n",
          NULL},
+        {STOP "{\"event\": \"SHUTDOWN\", \"data\": {\"reason\": \"host-qmp-system-reset\"}}\n", "shutdown"},
 };
 
 static void say(int fd, const char *text)
