@@ -12,7 +12,7 @@ As a program:
 
     traffic.py [--cid N] [--seconds S] CLIENT[:TYPE]…     until S seconds passed, or SIGTERM, or SIGINT
 
-CLIENT is echo, counter, sink, source or idle, TYPE is stream (default) or seqpacket. It prints the report of each as
+CLIENT is echo, counter, sink, source, idle or blocks (of /dev/vda), TYPE is stream (default) or seqpacket. It prints the report of each as
 a line of JSON and exits with 1 if any was not clean.
 
 A report: client, type, bytes (checked), messages, resets (connections lost), reconnects, errors (texts), clean (no
@@ -252,6 +252,51 @@ class Source(Client):
             self.progress(self.block)
 
 
+class Blocks(Client):
+    """Has the guest write one of its disks, and read it again, all the time (tests/lab/guest/blocks.c); what it finds is
+    in its reports. stop() leaves the number of blocks written in `written`."""
+
+    name = "blocks"
+    port = 1237
+    slots = 256
+    block = 4096
+
+    def __init__(self, cid, type="stream", port=None, letter="a"):
+        super().__init__(cid, type, port)
+        self.letter, self.written = letter, 0
+
+    def talk(self, s):
+        s.sendall(self.letter.encode())
+        is_last = False
+        while not is_last:
+            if self.stopping.is_set():
+                s.shutdown(socket.SHUT_WR)
+            written, wrong, is_last = struct.unpack("<QII", self.receive(s, 16))
+            if wrong:
+                raise Wrong(f"vd{self.letter}: {wrong} of {written} blocks lost")
+            self.progress((written - self.written) * self.block)
+            self.written = written
+
+    def expected(self, slot):
+        """What is in this slot of the disk in the end."""
+        number = slot + (self.written - 1 - slot) // self.slots * self.slots
+        x, words = (ord(self.letter) << 56 | number) + 1, []
+        x = x * 0x9e3779b97f4a7c15 & 0xffffffffffffffff
+        for _ in range((self.block - 16) // 8):
+            x ^= x << 13 & 0xffffffffffffffff
+            x ^= x >> 7
+            x ^= x << 17 & 0xffffffffffffffff
+            words.append(x)
+        payload = struct.pack(f"<{len(words)}Q", *words)
+        head = struct.pack("<QI", ord(self.letter) << 56 | number, len(payload))
+        return head + struct.pack("<I", zlib.crc32(payload, zlib.crc32(head))) + payload
+
+    def lost_blocks(self, read):
+        """Slots that are not as the guest has left them; read(offset, size) reads its disk."""
+        return [slot for slot in range(min(self.slots, self.written))
+                if read(slot * self.block, self.block) != self.expected(slot)]
+
+
 class Counter(Client):
     """Listens for the guest's counter and checks that no number is missing, doubled or out of order."""
 
@@ -292,7 +337,7 @@ class Counter(Client):
         return report
 
 
-CLIENTS = {c.name: c for c in (Echo, Counter, Sink, Source, Idle)}
+CLIENTS = {c.name: c for c in (Echo, Counter, Sink, Source, Idle, Blocks)}
 
 
 def client_of(text, cid):
