@@ -176,6 +176,16 @@ with VM("10.0.2", "--no-wait", "--machine", "pc", spy=True) as vm:
         spy.command("device_add", driver="virtio-keyboard-pci", id="plugged")
     refusal("a device that was hot-plugged, of a kind that cannot be brought over", vm, None, "hot-plug", "plugged")
 
+for change, name, id, words in (
+        (lambda s: s.command("device_add", driver="vhost-vsock-pci", id="second", guest_cid=9009),
+         "a second vsock device that was plugged in", "hot-plug", "second"),
+        (lambda s: s.command("device_del", id="vsock0"), "the vsock device was unplugged", "vsock-device", "")):
+    with VM("10.0.2", "--machine", "pc", spy=True) as vm:
+        with vm.spy() as spy:
+            change(spy)
+            if id == "vsock-device":
+                spy.wait_event("DEVICE_DELETED")
+        refusal(name, vm, None, id, words)
 
 
 def runs(vm):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: check-matrix
+# part of: check
 # seconds: 30
 """What an operator does: upgrades QEMU under its path, asks which VMs are outdated, hands those off."""
 
