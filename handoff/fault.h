@@ -5,8 +5,9 @@
  * Fault points, for tests. In a build with -Dfault_injection=true a handoff can be told to break: the order's
  * `faults` are words "POINT=ACTION", where POINT is "STAGE:before", "STAGE:after", "undo-STAGE:before" or
  * "undo-STAGE:after", and ACTION one of fault.c's table; or a switch: "no-match" (neither is the destination
- * brought up to date, nor compared), "no-check=ID" (a blocker of that check does not end the handoff). In
- * other builds there is nothing of it.
+ * brought up to date, nor compared), "no-check=ID" (a blocker of that check does not end the handoff),
+ * "no-memory-fd" (guest memory that has no name is looked for by its name all the same). In other builds there
+ * is nothing of it.
  */
 
 #include "handoff/handoff.h"
