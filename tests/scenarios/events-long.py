@@ -9,6 +9,9 @@
 """
 
 import os
+import random
 import sys
 
-os.execv(sys.executable, [sys.executable, os.path.join(os.path.dirname(__file__), "events.py"), "200", *sys.argv[1:]])
+SEED = sys.argv[1] if len(sys.argv) > 1 else str(random.randrange(10 ** 6))
+
+os.execv(sys.executable, [sys.executable, os.path.join(os.path.dirname(__file__), "events.py"), "200", SEED])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # part of: check
-# seconds: 300
+# seconds: 120
 """What happens to a guest by itself, or at somebody's second monitor, at random moments of a handoff: reset, power
 button, end, panic and watchdog with each of their actions.
 
@@ -23,8 +23,8 @@ import traffic
 from faults import FLOW_SECONDS, GRACE_SECONDS, Table
 from lab import VM, Qmp, end, event_usec, expect, test, wait_until
 
-TRIES = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-SEED = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10 ** 6)
+TRIES = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 1  # One and the same in `make check`; events-long takes others.
 QEMU = "11.1.3"
 BOOT_SECONDS = 240  # Only so that a guest that does not come fails its try.
 STILL_SECONDS = 1
