@@ -74,7 +74,9 @@ void take_drive(struct making *m)
 static void keep_memory(struct making *m, const char *path)
 {
         _cleanup_free_ char *given = optstr_get(m->value, "mem-path"),
-                            *kept = optstr_without(m->value, "discard-data"), *changed = NULL;
+                            *kept = m->plan->keep_discard ? text_copy(m->value)
+                                                          : optstr_without(m->value, "discard-data"),
+                            *changed = NULL;
 
         if (!STREQ(given, path))
                 changed = optstr_with(kept, "mem-path", path);

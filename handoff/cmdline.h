@@ -42,6 +42,7 @@ struct cmdline_plan {
         const char *cpr_path;  /* …and its CPR channel: QEMU 10.0 takes no fd for it */
         int first_listener_fd; /* its numbers of the listeners, from here on */
         int first_memory_fd;   /* …and of files of guest memory */
+        bool keep_discard;     /* discard-data=on stays: what is lost by that, tests show */
         /* The path that fd @fd of the source is bound to; *ret is the caller's to free. */
         int (*socket_path)(void *userdata, int fd, char **ret);
         /* Whether the source has the file at @path, as it sees that path, mapped. NULL: nobody can tell. */

@@ -281,6 +281,7 @@ static int plan_destination(struct handoff *h)
                 .first_listener_fd = FD_LISTENERS,
                 .socket_path = socket_path,
                 .first_memory_fd = FD_MEMORY,
+                .keep_discard = fault_is_set(h, "no-discard-off"),
                 .maps_file = maps_file,
                 .find_memory = find_memory,
                 .userdata = h,
