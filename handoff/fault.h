@@ -7,8 +7,7 @@
  * "undo-STAGE:after", and ACTION one of fault.c's table; or a switch: "no-match" (neither is the destination
  * brought up to date, nor compared), "no-check=ID" (a blocker of that check does not end the handoff),
  * "no-memory-fd" (guest memory that has no name is looked for by its name all the same), "no-discard-off"
- * (discard-data is treated like any other option). In other builds there
- * is nothing of it.
+ * (discard-data is treated like any other option). Other builds have nothing of it.
  */
 
 #include "handoff/handoff.h"

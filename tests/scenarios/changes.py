@@ -37,7 +37,7 @@ def devices():
         "-device", "ide-cd,id=cd0,drive=cd,bus=ide.0", "-object", "iothread,id=io0",
         "-object", "throttle-group,id=limits,x-iops-total=1000", "-object", "rng-builtin,id=rng0",
         "-netdev", "hubport,id=hub,hubid=0",
-        "-netdev", "hubport,id=hub9,hubid=1", "-device", "virtio-net-pci,id=nic0,netdev=hub,bus=rp4",
+        "-netdev", "hubport,id=hub9,hubid=1", "-device", "virtio-net-pci,id=nic0,netdev=hub,bus=rp4,romfile=",
         "-device", "virtio-rng-pci,id=rng1,rng=rng0,bus=rp1"]
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # part of: check
-# seconds: 120
+# seconds: 160
 """What happens to a guest by itself, or at somebody's second monitor, at random moments of a handoff: reset, power
 button, end, panic and watchdog with each of their actions.
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # part of: check
-# seconds: 150
+# seconds: 110
 """The controls of twin.py and refusals.py: what is lost where the destination is not compared with its source, or where
 a check does not refuse. memory-files.py has the control of RAM in a directory. (RAM in hugetlbfs is not among them:
 User-Mode Linux has none.)"""

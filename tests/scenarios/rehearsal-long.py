@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # part of: check-matrix
-# seconds: 900
+# seconds: 1500
 """100 rehearsals in a row: see rehearsal.py."""
 
 import os

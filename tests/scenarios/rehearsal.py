@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # part of: check
-# seconds: 60
+# seconds: 250
 """A rehearsal does everything but the pause: the guest, under load, runs all the time, and nothing is left behind.
 
   rehearsal.py [HOW MANY IN A ROW]
