@@ -38,6 +38,7 @@ static const struct fact {
         FACT(NULL, "listeners", FACT_JSON, listeners),
         FACT(NULL, "connectionsBefore", FACT_JSON, connections_before),
         FACT(NULL, "settings", FACT_JSON, settings),
+        FACT(NULL, "holes", FACT_JSON, holes),
         FACT(NULL, "pause", FACT_INT, pause),
         FACT(NULL, "committed", FACT_FLAG, committed),
 #undef FACT

@@ -41,6 +41,7 @@ struct facts {
         json_object *listeners;          /* owned: paths; NULL: none made yet */
         json_object *connections_before; /* owned: as in struct connections */
         json_object *settings;           /* owned: what was changed in the source (settings.c) */
+        json_object *holes;              /* owned: numbers of the source's fds that holes.c has made */
         int64_t pause;                   /* µs */
         bool committed;                  /* only forward from here */
 };

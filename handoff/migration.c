@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "handoff/destination.h"
+#include "handoff/holes.h"
 #include "handoff/runstate.h"
 #include "handoff/settings.h"
 #include "handoff/source.h"
@@ -132,6 +133,8 @@ int migration_begin(struct handoff *h, struct failure *f)
                 r = require_running(h, f);
         if (r >= 0)
                 r = settings_prepare(h, f);
+        if (r >= 0)
+                r = holes_fill(h, f);
         return r < 0 ? r : migrate(h, f);
 }
 
@@ -286,5 +289,7 @@ int migration_cancel(struct handoff *h, struct failure *f)
 {
         int r = migration_continue(h, f);
 
+        if (r >= 0 && !h->source.is_dead)
+                holes_clear(h);
         return r < 0 ? r : settings_restore(h, f);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: check-matrix
+# part of: check
 # seconds: 60
 """A source that has lost devices with RAM of their own (a NIC's ROM). QEMU keeps the number of such a RAM's fd in its CPR
 state after it has closed it, and sends it: if that number is no fd by then, `migrate` fails in 10.0.2, and 11.1.3 dies of
