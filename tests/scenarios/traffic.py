@@ -49,6 +49,7 @@ class Client:
     name = ""
     port = 0
     longest_is = "longest time without progress"
+    grace = 20  # seconds for what is under way when it is stopped
 
     def __init__(self, cid, type="stream", port=None):
         self.cid, self.type = cid, type
@@ -68,15 +69,15 @@ class Client:
         self.thread.start()
         return self
 
-    def stop(self, grace=10):
+    def stop(self):
         """Returns the report. What is not done after the grace, in seconds, is reported as stalled."""
         self.stopping.set()
         os.eventfd_write(self.wake, 1)
-        self.thread.join(grace)
+        self.thread.join(self.grace)
         if self.thread.is_alive():
             self.fail(f"stalled after {self.bytes} bytes: no progress for {self.idle_time():.1f} s")
             self.unblock()
-            self.thread.join(grace)
+            self.thread.join(self.grace)
         return self.report()
 
     def report(self):
@@ -260,6 +261,7 @@ class Blocks(Client):
     port = 1237
     slots = 256
     block = 4096
+    grace = 180  # The guest reads the whole disk in the end, which it does not report before it is through.
 
     def __init__(self, cid, type="stream", port=None, letter="a"):
         super().__init__(cid, type, port)
@@ -331,8 +333,8 @@ class Counter(Client):
             expected += 1
             self.progress(8)
 
-    def stop(self, grace=10):
-        report = super().stop(grace)
+    def stop(self):
+        report = super().stop()
         self.listener.close()
         return report
 
