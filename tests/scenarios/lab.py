@@ -40,6 +40,7 @@ import traffic
 
 HANDOFFS = Path("/run/cprd/handoffs")
 SETTLE_SECONDS = 5
+BOOT_SECONDS = 400  # of a guest: only so that what hangs ends
 # All failures were reported as tests; another status means that the scenario did not finish.
 EXIT_TESTS_FAILED = 2
 EXIT_UPDATED, EXIT_REFUSED, EXIT_STILL_ON_SOURCE, EXIT_NEEDS_OPERATOR = range(4)
@@ -415,7 +416,8 @@ class VM:
         arguments = ["--cid", str(self.cid)] if vsock else ["--no-vsock"]
         if spy:
             arguments += ["-qmp", f"unix:{self.spy_path},server=on,wait=off"]
-        started = subprocess.run(["/lab/bin/start-vm", self.name, "--qemu", qemu, *options, *arguments],
+        started = subprocess.run(["/lab/bin/start-vm", self.name, "--qemu", qemu, "--timeout", str(BOOT_SECONDS),
+                                  *options, *arguments],
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         expect(started.returncode == 0, f"start-vm: {started.stderr}")
         line = json.loads(started.stdout)
