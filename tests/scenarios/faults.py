@@ -87,10 +87,14 @@ def record_of(vm, known, seconds):
     return found[0]
 
 
-def seconds_before(replies, stage):
-    """How long the handoff took to reach this stage, as far as cprctl was told."""
+def seconds_before(replies, record, stage):
+    """How long the handoff took to reach this stage: as cprctl was told, or, if cprd died before it told that, by the
+    record."""
     progress = (reply.get("progress") or {} for reply in replies)
-    return next((p["since"] / 1e6 for p in progress if stage and p.get("stage") == stage and not p.get("undo")), 0.0)
+    told = (p["since"] / 1e6 for p in progress if stage and p.get("stage") == stage and not p.get("undo"))
+    before = STAGES.index(stage) if stage else 0
+    return next(told, sum(s["elapsed"] / 1e6 for s in record["stages"]
+                          if not s.get("undo") and s["stage"] in STAGES[:before]))
 
 
 def handoff_with(vm, *faults, since=None, max_pause=MAX_PAUSE):
@@ -110,7 +114,7 @@ def handoff_with(vm, *faults, since=None, max_pause=MAX_PAUSE):
     seconds = time.monotonic() - started
     if result.record:
         expect_equal(result.record["id"], record["id"], "record that cprctl shows")
-    return record, seconds - seconds_before(result.replies, since)
+    return record, seconds - seconds_before(result.replies, record, since)
 
 
 # ---- what must come of it ----
