@@ -119,6 +119,12 @@ def overlap(source, destination):
             if (a[1] is None or b[0] < a[1]) and (b[1] is None or a[0] < b[1])]
 
 
+def heeds_its_button(vm):
+    """A guest does so a moment after it has said that it is ready."""
+    serial = vm.serial()
+    return serial.count("GUEST heeds") >= serial.count("GUEST READY")
+
+
 class Try:
     """One handoff with one event in it."""
 
@@ -127,6 +133,7 @@ class Try:
 
     def run(self):
         vm = self.vm
+        expect(wait_until(lambda: heeds_its_button(vm), BOOT_SECONDS), "the guest does not heed its power button")
         self.boots = vm.serial().count("GUEST READY")
         self.client = traffic.Echo(vm.cid).start()
         actor = traffic.Client(vm.cid, port=1238)

@@ -102,6 +102,7 @@ void heed_power_button(void)
         fd = open_power_button();
         if (fd < 0)
                 return say("has no power button");
+        say("heeds its power button");
         while (read(fd, &event, sizeof(event)) == sizeof(event))
                 if (event.type == EV_KEY && event.code == KEY_POWER && event.value) {
                         say("acts: power button");
