@@ -7,13 +7,16 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 /* Above the highest fd: a NIC has some ten, and several may have been unplugged one after the other. */
 #define ABOVE     64
 #define HOLES_MAX 512
+/* That QEMU needs meanwhile: for the migration's own channels, for clients of its monitors. */
+#define SPARE 32
 
 /* How many numbers up to ABOVE over the highest are no fd. */
-static int count_holes(const struct process *p)
+static int count_holes(const struct process *p, int *ret_highest)
 {
         int fd = openat(p->proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), highest = -1, n = 0;
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -35,6 +38,7 @@ static int count_holes(const struct process *p)
                         highest = number;
         }
         closedir(dir);
+        *ret_highest = highest;
         return highest + 1 - n + ABOVE;
 }
 
@@ -49,10 +53,24 @@ static int note(struct handoff *h, const struct injection *calls, size_t n, stru
         return handoff_note(h, "holes", f);
 }
 
+/* A source that runs out of fds cannot even migrate. */
+static int require_room(const struct process *p, int highest, struct failure *f)
+{
+        rlim_t needed = (rlim_t)(highest + 1 + ABOVE + SPARE);
+        struct rlimit limit;
+
+        if (prlimit(p->pid, RLIMIT_NOFILE, NULL, &limit) < 0 || limit.rlim_cur >= needed)
+                return 0;
+        failure_set(f, EMFILE, "the source may have fds up to %llu, and would need %llu for the migration",
+                    (unsigned long long)limit.rlim_cur, (unsigned long long)needed);
+        return failure_remedy(f, "raise its limit: prlimit --pid %d --nofile=%llu", p->pid,
+                              (unsigned long long)needed);
+}
+
 int holes_fill(struct handoff *h, struct failure *f)
 {
         _cleanup_free_ struct injection *calls = NULL;
-        int n = count_holes(&h->source.process), r;
+        int highest, n = count_holes(&h->source.process, &highest), r;
 
         if (n < 0)
                 return failure_set(f, n, "cannot list the source's fds: %s", strerror(-n));
@@ -61,6 +79,9 @@ int holes_fill(struct handoff *h, struct failure *f)
                 return failure_remedy(f, "restart the VM: QEMU may have kept the numbers of fds that it has "
                                          "closed, and the migration would fail or end it");
         }
+        r = require_room(&h->source.process, highest, f);
+        if (r < 0)
+                return r;
         calls = mem_new((size_t)n, sizeof(*calls));
         for (int i = 0; i < n; i++)
                 calls[i] =

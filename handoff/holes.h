@@ -14,7 +14,7 @@
 #include "handoff/handoff.h"
 
 /* Fills them with eventfds, made in the source: none of its own is replaced. EMFILE, with a remedy: there are
- * too many. The source's guest runs on. */
+ * too many, or the source's RLIMIT_NOFILE has no room for them. The source's guest runs on. */
 int holes_fill(struct handoff *h, struct failure *f);
 /* Takes the eventfds out of a source that goes on. That it fails costs log lines, and the source some fds. */
 void holes_clear(struct handoff *h);

@@ -30,7 +30,8 @@ int takeover_prepare(struct handoff *h, struct failure *f)
         json_object_put(flat);
         h->destination.has_disks =
                 json_object_is_type(nodes, json_type_array) && json_object_array_length(nodes) > 0;
-        qmp_prepare(h->destination.qmp, "query-status");
+        if (r >= 0)
+                qmp_prepare(h->destination.qmp, "query-status");
         return r;
 }
 

@@ -47,6 +47,13 @@ def still_whole(vm, traffic, file):
     expect_equal(discards(vm), True, "discard-data")
 
 
+def hand_on(vm, qemu, traffic, file):
+    """Returns where the destination has its memory."""
+    vm.handoff(qemu).updated()
+    still_whole(vm, traffic, file)
+    return mem_path(vm.pid)
+
+
 def named(record, id):
     return [f["what"] for f in record["findings"] if f["severity"] == "blocker" and f["id"] == id]
 
@@ -68,13 +75,9 @@ with VM("10.0.2", *options(SHM), spy=True) as vm, vm.traffic("echo", "counter") 
             t.measured(record["stage"])
 
     with test("10.0.2 to 11.1.3, memory in a directory, discard-data=on") as t:
-        vm.handoff("11.1.3").updated()
-        still_whole(vm, traffic, file)
-        t.measured(f"mem-path {SHM} -> {mem_path(vm.pid)}")
+        t.measured(f"mem-path {SHM} -> {hand_on(vm, '11.1.3', traffic, file)}")
     with test("11.1.3 to 11.1.3, and so on") as t:
-        vm.handoff("11.1.3").updated()
-        still_whole(vm, traffic, file)
-        t.measured(mem_path(vm.pid))
+        t.measured(hand_on(vm, "11.1.3", traffic, file))
     with test("no byte lost, doubled or out of order"):
         traffic.finish()
         expect_equal(vm.resets(), [], "resets in the guest's log")
@@ -112,14 +115,10 @@ NAMED = SHM / "named"
 with VM("10.0.13", *options(NAMED), spy=True) as vm, vm.traffic("echo", "counter") as traffic:
     file = file_of(vm.pid)
     with test("10.0.13 to 10.0.13, memory in a file with a name, discard-data=on") as t:
-        vm.handoff("10.0.13").updated()
-        still_whole(vm, traffic, file)
-        t.measured(mem_path(vm.pid))
+        t.measured(hand_on(vm, "10.0.13", traffic, file))
     NAMED.unlink()
     with test("the same once the name is gone") as t:
-        vm.handoff("10.0.13").updated()
-        still_whole(vm, traffic, file)
-        t.measured(mem_path(vm.pid))
+        t.measured(hand_on(vm, "10.0.13", traffic, file))
     with test("no byte lost, doubled or out of order"):
         traffic.finish()
         expect_equal(vm.resets(), [], "resets in the guest's log")

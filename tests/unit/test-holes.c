@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define HIGH 40 /* the number of an fd with holes below it */
@@ -58,6 +59,7 @@ static void holes_are_filled_and_emptied(void)
         struct handoff *h = handoff_new("test");
         pid_t pid = start();
         struct failure f = {};
+        struct rlimit limit, few;
         size_t before;
 
         EXPECT(tracee_setup() == 0);
@@ -68,6 +70,13 @@ static void holes_are_filled_and_emptied(void)
         EXPECT(inject_prepare(&h->source.tracee, &f) >= 0);
         before = count_fds(&h->source.process);
         EXPECT(!is_fd(&h->source.process, HIGH - 1) && !is_fd(&h->source.process, HIGH + 1));
+        EXPECT(prlimit(pid, RLIMIT_NOFILE, NULL, &limit) == 0);
+        few = (struct rlimit){HIGH + 64, limit.rlim_max};
+        EXPECT(prlimit(pid, RLIMIT_NOFILE, &few, NULL) == 0);
+        EXPECT_INT(holes_fill(h, &f), -EMFILE);
+        EXPECT(f.what[0] && f.remedy[0]);
+        EXPECT_INT(count_fds(&h->source.process), before);
+        EXPECT(prlimit(pid, RLIMIT_NOFILE, &limit, NULL) == 0);
         EXPECT_INT(holes_fill(h, &f), 0);
         for (int i = 0; i < HIGH + 60; i++)
                 EXPECT(is_fd(&h->source.process, i));
