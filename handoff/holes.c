@@ -70,7 +70,7 @@ static int require_room(const struct process *p, int highest, struct failure *f)
 int holes_fill(struct handoff *h, struct failure *f)
 {
         _cleanup_free_ struct injection *calls = NULL;
-        int highest, n = count_holes(&h->source.process, &highest), r;
+        int highest = -1, n = count_holes(&h->source.process, &highest), r;
 
         if (n < 0)
                 return failure_set(f, n, "cannot list the source's fds: %s", strerror(-n));
