@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# part of: check, check-matrix
+# part of: check
 # seconds: 130
 """Eight VMs handed off at once, four at a time, two of them to a QEMU that cannot load their state."""
 

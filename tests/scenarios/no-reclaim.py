@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3 --no-reclaim
-# part of: check, check-matrix
+# part of: check
 # seconds: 150
 """A kernel with VHOST_RESET_OWNER only. A destination that dies after its claim takes the connections with it; the
 guest stays on its source, which gets a fresh device, so that new connections work.

@@ -3,7 +3,6 @@
 # lab: -k 7.3
 # part of: check-matrix, bench
 # seconds: 900
-# alone:
 """The soak: 200 handoffs of one VM, back and forth between two versions that load each other's state. (10.0.2 does
 not load what 11.1.3 saves.)
 
