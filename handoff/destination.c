@@ -6,6 +6,7 @@
 #include "handoff/heap.h"
 #include "handoff/listeners.h"
 #include "handoff/mend.h"
+#include "handoff/resources.h"
 #include "handoff/start.h"
 #include "handoff/trace.h"
 #include "handoff/wait.h"
@@ -19,7 +20,7 @@
 
 void destination_clean_up(struct handoff *h)
 {
-        listeners_remove(h);
+        resources_forget(h);
         channels_remove(&h->destination.channels);
 }
 
@@ -36,10 +37,10 @@ int destination_launch(struct handoff *h, struct failure *f)
         int r = channels_make(&d->channels, (uid_t)h->facts.source.uid, (gid_t)h->facts.source.gid, f);
 
         if (r >= 0)
-                r = listeners_make(h, f);
+                r = resources_make(h, f);
         if (r >= 0)
                 r = start_destination(h, f);
-        listeners_close(h);
+        resources_launched(h);
         if (r < 0)
                 return r;
         d->withhold.active = true;

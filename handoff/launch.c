@@ -14,8 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define FD_FLOOR       200 /* our fds are moved above this, out of the way of the child's numbers */
-#define LAUNCH_FDS_MAX 32
+#define FD_FLOOR 200 /* our fds are moved above this, out of the way of the child's numbers */
 
 /* What the child becomes, read by the parent before it forks: the child must not have to allocate. */
 struct twin {

@@ -11,6 +11,8 @@
 
 #include <sys/types.h>
 
+#define LAUNCH_FDS_MAX 160
+
 struct launch_fd {
         int fd;     /* ours */
         int number; /* its */

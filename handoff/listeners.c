@@ -116,6 +116,22 @@ int listeners_make(struct handoff *h, struct failure *f)
         return r;
 }
 
+int listeners_inherit(struct handoff *h, struct inheritance *in, struct failure *f)
+{
+        const struct cmdline_facts *facts = &h->destination.cmdline_facts;
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < facts->n_listeners; i++)
+                r = inherit_add(in, facts->listeners[i].fd, facts->listeners[i].fd_number, f);
+        return r;
+}
+
+void listeners_listen(const struct cmdline_facts *facts)
+{
+        for (size_t i = 0; i < facts->n_listeners; i++)
+                listen(facts->listeners[i].fd_number, 8);
+}
+
 int listeners_publish(struct handoff *h, struct failure *f)
 {
         for (size_t i = 0; i < h->destination.cmdline_facts.n_listeners; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "handoff/handoff.h"
+#include "handoff/inherit.h"
 
 /*
  * The listening unix sockets that the destination gets in place of the source's: bound beside the paths that
@@ -16,11 +16,15 @@
 /* The name of @l before it is published. ENAMETOOLONG: it has none. */
 int listener_name(const struct handoff *h, const struct vm_socket *l, char name[static LISTENER_NAME_MAX]);
 
-/* Takes them from the journal's facts, for a recovery. */
+/* Hooks of the table in resources.c. */
+
 void listeners_recover(struct handoff *h);
 
 /* Binds them all; they do not listen yet. */
 int listeners_make(struct handoff *h, struct failure *f);
+int listeners_inherit(struct handoff *h, struct inheritance *in, struct failure *f);
+/* In the child, not where they are bound: SO_PEERCRED names to clients the process that called listen(2). */
+void listeners_listen(const struct cmdline_facts *facts);
 /* Renames them over the paths that clients know. No-op for one that already has been. */
 int listeners_publish(struct handoff *h, struct failure *f);
 /* Closes ours: a listening socket of a dead destination must not go on taking connections. */

@@ -4,6 +4,7 @@
 #include "handoff/fault.h"
 #include "handoff/heap.h"
 #include "handoff/placement.h"
+#include "handoff/resources.h"
 #include "handoff/takeover.h"
 #include "handoff/wait.h"
 
@@ -148,6 +149,8 @@ int match_twin(struct handoff *h, struct failure *f)
 {
         int r = match_compare(h, f);
 
+        if (r >= 0)
+                r = resources_match(h, f);
         if (r >= 0)
                 r = placement_carry_over(h, f);
         if (r >= 0)

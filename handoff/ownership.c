@@ -5,6 +5,7 @@
 #include "handoff/destination.h"
 #include "handoff/freeze.h"
 #include "handoff/replace.h"
+#include "handoff/resources.h"
 #include "handoff/runstate.h"
 #include "handoff/takeover.h"
 #include "handoff/trace.h"
@@ -172,14 +173,14 @@ int ownership_claim(struct handoff *h, struct failure *f)
                 r = trace_stop(h, f);
 
         if (r >= 0)
-                r = withhold_replay(&d->withhold, &d->tracee, FD_DEVICE, h->step.deadline, f);
+                r = withhold_replay(&d->withhold, &d->tracee, h->step.deadline, f);
         d->owns = r >= 0 && withhold_has(&d->withhold, VHOST_SET_OWNER); /* only the owner gets 0 */
         if (r >= 0 && d->shield.is_up)
                 r = shield_set(&d->shield, &d->tracee, false, f);
-        return r;
+        return r < 0 ? r : resources_claim(h, f);
 }
 
-int ownership_give_up(struct handoff *h, struct failure *f)
+static int give_up_device(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
         struct injection call = INJECT_IOCTL(FD_DEVICE, VHOST_RESET_OWNER);
@@ -199,6 +200,13 @@ int ownership_give_up(struct handoff *h, struct failure *f)
         if (reclaim(h, NULL) < 0)
                 log_warning("the device of the dead destination cannot be reclaimed");
         return 0;
+}
+
+int ownership_give_up(struct handoff *h, struct failure *f)
+{
+        int r = give_up_device(h, f), s = resources_give_back(h, r < 0 ? NULL : f);
+
+        return r < 0 ? r : s;
 }
 
 /* ---- verify ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/recovery.h"
 
-#include "handoff/listeners.h"
+#include "handoff/resources.h"
 
 void recovery_begin(struct handoff *h)
 {
@@ -10,7 +10,7 @@ void recovery_begin(struct handoff *h)
         h->recovering = true;
         h->source.is_dead = h->source.process.pidfd < 0;
         h->destination.is_dead = h->destination.process.pidfd < 0;
-        listeners_recover(h);
+        resources_recover(h);
         if (json_object_is_type(before, json_type_array))
                 h->before = (struct connections){json_object_get(before), json_object_array_length(before)};
 }

@@ -8,8 +8,8 @@
 #include "handoff/destination.h"
 #include "handoff/fault.h"
 #include "handoff/freeze.h"
-#include "handoff/listeners.h"
 #include "handoff/memfile.h"
+#include "handoff/resources.h"
 #include "handoff/settings.h"
 #include "handoff/translate.h"
 #include "handoff/wait.h"
@@ -336,5 +336,5 @@ int source_retire(struct handoff *h, struct failure *f)
         }
         settings_hand_on(h);
         destination_settle(h);
-        return r < 0 ? r : listeners_publish(h, f);
+        return r < 0 ? r : resources_retire(h, f);
 }

@@ -3,67 +3,31 @@
 
 #include "handoff/fault.h"
 #include "handoff/launch.h"
+#include "handoff/resources.h"
 #include "handoff/wait.h"
 
 #include <elf.h>
-#include <fcntl.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
-
-static void listen_in_child(void *userdata)
-{
-        const struct cmdline_facts *facts = userdata;
-
-        /* Here, not where they were bound, so that SO_PEERCRED names the destination to clients. */
-        for (size_t i = 0; i < facts->n_listeners; i++)
-                listen(facts->listeners[i].fd_number, 8);
-}
-
-/* The source's stdin, stdout or stderr; /dev/null if it has closed it. */
-static int standard_fd(const struct process *p, int number)
-{
-        int fd = process_get_fd(p, number);
-
-        return fd >= 0 ? fd : open("/dev/null", O_RDWR | O_CLOEXEC);
-}
-
-enum { FIXED_FDS = 5 };
 
 static int fork_destination(struct handoff *h, struct launched *child, struct failure *f)
 {
         struct destination *d = &h->destination;
-        const struct process *source = &h->source.process;
-        const struct cmdline_facts *facts = &d->cmdline_facts;
-        _cleanup_close_ int in = standard_fd(source, 0), out = standard_fd(source, 1),
-                            err = standard_fd(source, 2);
-        struct launch_fd fds[FIXED_FDS + LISTENERS_MAX + MEMORY_FILES_MAX] = {
-                {in, 0}, {out, 1}, {d->obituary.log, 2}, {h->device, FD_DEVICE}, {err, FD_STDERR}};
+        _cleanup_(inherit_done) struct inheritance in = {};
         struct launch l = {
-                .twin = source,
+                .twin = &h->source.process,
                 .binary = h->facts.destination.binary,
                 .argv = d->cmdline.argv,
-                .fds = fds,
-                .n_fds = FIXED_FDS,
-                .in_child = listen_in_child,
+                .in_child = resources_in_child,
                 .userdata = &d->cmdline_facts,
         };
+        int r = resources_inherit(h, &in, f);
 
-        size_t first_memory;
-        int r = 0;
-
-        for (size_t i = 0; i < facts->n_listeners; i++)
-                fds[l.n_fds++] = (struct launch_fd){facts->listeners[i].fd, facts->listeners[i].fd_number};
-        first_memory = l.n_fds;
-        for (size_t i = 0; r >= 0 && i < facts->n_memory; i++) {
-                r = process_get_fd(source, facts->memory[i].source_fd);
-                if (r >= 0)
-                        fds[l.n_fds++] = (struct launch_fd){r, facts->memory[i].fd_number};
-        }
-        r = r < 0 ? failure_set(f, r, "cannot duplicate the source's memory: %s", strerror(-r))
-                  : launch_prepare(&l, child, f);
-        for (size_t i = first_memory; i < l.n_fds; i++)
-                close(fds[i].fd);
-        return r;
+        if (r < 0)
+                return r;
+        inherit_sort(&in);
+        l.fds = in.fds;
+        l.n_fds = in.n;
+        return launch_prepare(&l, child, f);
 }
 
 /* AT_ENTRY of a process that has just executed, as the kernel put it on its stack: where the program will

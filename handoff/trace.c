@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/trace.h"
 
+#include "handoff/resources.h"
+
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
 /* When it binds its main channel, all of its devices exist and the state comes next: its system calls are
  * traced only up to there, long before the pause begins. */
-static int on_syscall(struct destination *d)
+static int on_syscall(struct handoff *h)
 {
+        struct destination *d = &h->destination;
+        struct attempt attempt;
         struct tracee_call call;
         int r = tracee_get_call(&d->tracee, &call);
 
@@ -16,7 +20,9 @@ static int on_syscall(struct destination *d)
                 return r;
         channels_note(&d->channels, &d->tracee, &call);
         d->withhold.active = !d->channels.main_bound;
-        return withhold_note(&d->withhold, &d->tracee, FD_DEVICE, &call);
+        attempt = (struct attempt){(int)call.arguments[0], call.arguments[1]};
+        return withhold_note(&d->withhold, &d->tracee, &call,
+                             call.nr == SYS_ioctl && resources_withhold(h, &attempt));
 }
 
 int trace_on_stop(struct handoff *h, struct failure *f)
@@ -25,7 +31,7 @@ int trace_on_stop(struct handoff *h, struct failure *f)
         int r = 0;
 
         if (WSTOPSIG(d->tracee.status) == (SIGTRAP | 0x80))
-                r = on_syscall(d);
+                r = on_syscall(h);
         if (r < 0)
                 return failure_set(f, r, "cannot withhold an ioctl of the destination: %s", strerror(-r));
         r = tracee_resume(&d->tracee, trace_is_built(h) ? PTRACE_CONT : PTRACE_SYSCALL,

@@ -4,26 +4,19 @@
 #include <linux/vhost.h>
 #include <sys/ioctl.h>
 
-static int record(struct withhold *w, struct tracee *t, uint64_t request, uint64_t argument)
+static int record(struct withhold *w, struct tracee *t, int fd, uint64_t request, uint64_t argument)
 {
         struct withheld *call = &w->calls[w->n];
         uint32_t size = _IOC_DIR(request) & _IOC_WRITE ? _IOC_SIZE(request) : 0;
 
         if (w->n == WITHHELD_MAX || size > sizeof(call->payload))
                 return -E2BIG;
-        *call = (struct withheld){.request = (uint32_t)request, .payload_size = size};
+        *call = (struct withheld){.fd = fd, .request = (uint32_t)request, .payload_size = size};
         w->n++;
         return size ? tracee_read(t, argument, call->payload, size) : 0;
 }
 
-/* QEMU needs the device's features to build the machine, so a pure read passes. */
-static bool is_withheld(const struct tracee_call *call, int device_fd)
-{
-        return call->nr == SYS_ioctl && (int)call->arguments[0] == device_fd &&
-               _IOC_DIR(call->arguments[1]) != _IOC_READ;
-}
-
-int withhold_note(struct withhold *w, struct tracee *t, int device_fd, const struct tracee_call *call)
+int withhold_note(struct withhold *w, struct tracee *t, const struct tracee_call *call, bool withheld)
 {
         int r;
 
@@ -33,20 +26,19 @@ int withhold_note(struct withhold *w, struct tracee *t, int device_fd, const str
                 w->skipping = false;
                 return tracee_set_result(t, 0);
         }
-        if (!is_withheld(call, device_fd))
+        if (!withheld)
                 return 0;
         w->skipping = true;
-        r = record(w, t, call->arguments[1], call->arguments[2]);
+        r = record(w, t, (int)call->arguments[0], call->arguments[1], call->arguments[2]);
         return r < 0 ? r : tracee_skip_call(t);
 }
 
-int withhold_replay(const struct withhold *w, struct tracee *t, int device_fd, uint64_t deadline,
-                    struct failure *f)
+int withhold_replay(const struct withhold *w, struct tracee *t, uint64_t deadline, struct failure *f)
 {
         struct injection calls[WITHHELD_MAX];
 
         for (size_t i = 0; i < w->n; i++) {
-                calls[i] = INJECT_IOCTL(device_fd, w->calls[i].request);
+                calls[i] = INJECT_IOCTL(w->calls[i].fd, w->calls[i].request);
                 calls[i].payload_size = w->calls[i].payload_size;
                 memcpy(calls[i].payload, w->calls[i].payload, w->calls[i].payload_size);
         }

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handoff/resources.h"
+
+#include "handoff/listeners.h"
+
+#include <sys/ioctl.h>
+
+/* QEMU needs the device's features to build the machine, so a pure read passes. */
+static bool withhold_from_device(const struct handoff *h, const struct attempt *attempt)
+{
+        return attempt->fd == FD_DEVICE && _IOC_DIR(attempt->request) != _IOC_READ;
+}
+
+static const struct resource resources[] = {
+        /* stdin, stdout, stderr: the source's own; stderr is a memory file until the source is gone */
+        {.kind = "standard", .inherit = inherit_standard},
+        /* /dev/vhost-vsock: one open device for both. Its ownership moves in the stages release and claim
+         * (ownership.h); until then no ioctl of the destination's that changes anything reaches it */
+        {.kind = "vsock", .inherit = inherit_device, .withholds = withhold_from_device},
+        /* listening unix sockets: fresh ones beside the paths, renamed over them when the source is gone */
+        {.kind = "listener",
+         .recover = listeners_recover,
+         .make = listeners_make,
+         .inherit = listeners_inherit,
+         .in_child = listeners_listen,
+         .launched = listeners_close,
+         .retire = listeners_publish,
+         .forget = listeners_remove},
+        /* files of guest memory without a name: the source's own */
+        {.kind = "memory-file", .inherit = inherit_memory},
+};
+
+void resources_recover(struct handoff *h)
+{
+        for (size_t i = 0; i < ELEMENTSOF(resources); i++)
+                if (resources[i].recover)
+                        resources[i].recover(h);
+}
+
+int resources_make(struct handoff *h, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].make)
+                        r = resources[i].make(h, f);
+        return r;
+}
+
+int resources_inherit(struct handoff *h, struct inheritance *in, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].inherit)
+                        r = resources[i].inherit(h, in, f);
+        return r;
+}
+
+void resources_in_child(void *cmdline_facts)
+{
+        for (size_t i = 0; i < ELEMENTSOF(resources); i++)
+                if (resources[i].in_child)
+                        resources[i].in_child(cmdline_facts);
+}
+
+void resources_launched(struct handoff *h)
+{
+        for (size_t i = 0; i < ELEMENTSOF(resources); i++)
+                if (resources[i].launched)
+                        resources[i].launched(h);
+}
+
+bool resources_withhold(const struct handoff *h, const struct attempt *attempt)
+{
+        for (size_t i = 0; i < ELEMENTSOF(resources); i++)
+                if (resources[i].withholds && resources[i].withholds(h, attempt))
+                        return true;
+        return false;
+}
+
+int resources_match(struct handoff *h, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].match)
+                        r = resources[i].match(h, f);
+        return r;
+}
+
+int resources_claim(struct handoff *h, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].claim)
+                        r = resources[i].claim(h, f);
+        return r;
+}
+
+int resources_give_back(struct handoff *h, struct failure *f)
+{
+        int first = 0;
+
+        for (size_t i = ELEMENTSOF(resources); i-- > 0;) {
+                struct failure why = {};
+                int r = resources[i].give_back ? resources[i].give_back(h, &why) : 0;
+
+                if (r < 0 && first >= 0)
+                        first = failure_pass(f, &why);
+        }
+        return first;
+}
+
+int resources_retire(struct handoff *h, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].retire)
+                        r = resources[i].retire(h, f);
+        return r;
+}
+
+void resources_forget(struct handoff *h)
+{
+        for (size_t i = ELEMENTSOF(resources); i-- > 0;)
+                if (resources[i].forget)
+                        resources[i].forget(h);
+}
