@@ -9,25 +9,6 @@ static bool has(const char *value, const char *key)
         return found;
 }
 
-void take_netdev(struct making *m)
-{
-        _cleanup_free_ char *type = optstr_first(m->value, "type");
-
-        if (type && (STREQ(type, "none") || STREQ(type, "hubport") || STREQ(type, "nic")))
-                return making_keep(m);
-        if (type && STREQ(type, "user") && !has(m->value, "hostfwd") && !has(m->value, "guestfwd")) {
-                making_warn(m, "the guest's TCP connections through it will be cut",
-                            "use a network that is not inside of QEMU, if they matter");
-                return making_keep(m);
-        }
-        if (type && STREQ(type, "user"))
-                return making_refuse(m, "two QEMUs cannot forward one port",
-                                     "start the VM without hostfwd and guestfwd");
-        making_refuse(
-                m, "its host side cannot be opened by two QEMUs at once, and is not handed on by cprd",
-                "give the VM its network by other means than this backend, or wait for a cprd that hands it on");
-}
-
 void take_display(struct making *m)
 {
         _cleanup_free_ char *type = optstr_first(m->value, "type");

@@ -33,6 +33,16 @@ struct memory_file {
 
 #define MEMORY_FILES_MAX 16
 
+/* A queue of a TAP device (nic.h): the destination's command line names @fd_number. */
+struct nic_queue {
+        int source_fd;    /* the source's number of it */
+        int fd_number;    /* the destination's: of a scratch device at first, */
+        int true_number;  /* … and of the queue itself until then */
+        int vhost_number; /* of its vhost-net device; -1: it has none */
+};
+
+#define NIC_QUEUES_MAX 32
+
 /* What the destination is to get. */
 struct cmdline_plan {
         const char *binary;
@@ -42,7 +52,8 @@ struct cmdline_plan {
         const char *cpr_path;  /* …and its CPR channel: QEMU 10.0 takes no fd for it */
         int first_listener_fd; /* its numbers of the listeners, from here on */
         int first_memory_fd;   /* …and of files of guest memory */
-        bool keep_discard;     /* discard-data=on stays: what is lost by that, tests show */
+        int first_queue_fd; /* …and, NIC_QUEUES_MAX each, of queues, true queues, and vhost-net devices */
+        bool keep_discard;  /* discard-data=on stays: what is lost by that, tests show */
         /* The path that fd @fd of the source is bound to; *ret is the caller's to free. */
         int (*socket_path)(void *userdata, int fd, char **ret);
         /* Whether the source has the file at @path, as it sees that path, mapped. NULL: nobody can tell. */
@@ -50,6 +61,9 @@ struct cmdline_plan {
         /* The source's number of the fd of the file that it has mapped for its memory backend @id, of which
          * its command line says @path; ENOENT. NULL: nobody can tell. */
         int (*find_memory)(void *userdata, const char *path, const char *id);
+        /* The source's fds of the TAP interface @ifname, ascending; NULL: of all of them. Returns how many.
+         */
+        size_t (*find_taps)(void *userdata, const char *ifname, int fds[static NIC_QUEUES_MAX]);
         void *userdata;
 };
 
@@ -65,6 +79,8 @@ struct cmdline_facts {
         size_t n_listeners;
         struct memory_file memory[MEMORY_FILES_MAX];
         size_t n_memory;
+        struct nic_queue queues[NIC_QUEUES_MAX];
+        size_t n_queues;
 };
 
 void cmdline_done(struct cmdline *c);

@@ -170,8 +170,9 @@ int ownership_claim(struct handoff *h, struct failure *f)
         int r = takeover_await(h, f);
 
         if (r >= 0)
+                r = resources_loaded(h, f);
+        if (r >= 0)
                 r = trace_stop(h, f);
-
         if (r >= 0)
                 r = withhold_replay(&d->withhold, &d->tracee, h->step.deadline, f);
         d->owns = r >= 0 && withhold_has(&d->withhold, VHOST_SET_OWNER); /* only the owner gets 0 */

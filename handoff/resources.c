@@ -2,6 +2,7 @@
 #include "handoff/resources.h"
 
 #include "handoff/listeners.h"
+#include "handoff/nic.h"
 
 #include <sys/ioctl.h>
 
@@ -28,6 +29,15 @@ static const struct resource resources[] = {
          .forget = listeners_remove},
         /* files of guest memory without a name: the source's own */
         {.kind = "memory-file", .inherit = inherit_memory},
+        /* TAP devices: scratch ones first, the source's own queues once the destination claims. vhost-net: a
+         * device of its own */
+        {.kind = "nic",
+         .make = nic_make,
+         .inherit = nic_inherit,
+         .match = nic_match,
+         .loaded = nic_loaded,
+         .claim = nic_claim,
+         .forget = nic_forget},
 };
 
 void resources_recover(struct handoff *h)
@@ -86,6 +96,16 @@ int resources_match(struct handoff *h, struct failure *f)
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
                 if (resources[i].match)
                         r = resources[i].match(h, f);
+        return r;
+}
+
+int resources_loaded(struct handoff *h, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].loaded)
+                        r = resources[i].loaded(h, f);
         return r;
 }
 

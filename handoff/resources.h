@@ -28,7 +28,9 @@ struct resource {
         bool (*withholds)(const struct handoff *h, const struct attempt *attempt);
         /* match: both answer QMP, the guest runs. */
         int (*match)(struct handoff *h, struct failure *f);
-        /* claim: the guest is stopped, the destination too, by ptrace, with the state loaded. */
+        /* claim: the state is loaded, both guests are stopped; the destination still works, … */
+        int (*loaded)(struct handoff *h, struct failure *f);
+        /* … and now it is stopped, by ptrace. */
         int (*claim)(struct handoff *h, struct failure *f);
         /* Undoes claim; h->destination may be dead. Called on every way back. */
         int (*give_back)(struct handoff *h, struct failure *f);
@@ -45,6 +47,7 @@ void resources_in_child(void *cmdline_facts);
 void resources_launched(struct handoff *h);
 bool resources_withhold(const struct handoff *h, const struct attempt *attempt);
 int resources_match(struct handoff *h, struct failure *f);
+int resources_loaded(struct handoff *h, struct failure *f);
 int resources_claim(struct handoff *h, struct failure *f);
 /* All of them, even if one fails; returns the first failure. */
 int resources_give_back(struct handoff *h, struct failure *f);

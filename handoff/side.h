@@ -9,6 +9,7 @@
 #include "handoff/inject.h"
 #include "handoff/obituary.h"
 #include "handoff/qmp.h"
+#include "handoff/scratch.h"
 #include "handoff/shield.h"
 #include "handoff/withhold.h"
 
@@ -25,6 +26,14 @@ struct source {
         bool is_dead;       /* it has exited */
 };
 
+/* Ours of a queue of a TAP device. */
+struct nic_ends {
+        int queue; /* owned: the source's, a duplicate */
+        struct scratch scratch;
+};
+
+#define NIC_ENDS_NULL ((struct nic_ends){-EBADF, {.fd = -EBADF, .wire = -EBADF}})
+
 #define TAKEOVER_QUESTIONS 2 /* takeover.c */
 
 struct destination {
@@ -38,6 +47,8 @@ struct destination {
         struct withhold withhold;
         struct shield shield;
         struct obituary obituary;
+        struct nic_ends nics[NIC_QUEUES_MAX];
+        size_t n_nics;
         struct qmp_question takeover[TAKEOVER_QUESTIONS];
         bool tells_graph; /* a QEMU of its binary was asked x-debug-query-block-graph, and has survived it */
         bool has_disks;   /* block nodes, to be activated */
@@ -46,4 +57,11 @@ struct destination {
 };
 
 /* The destination's numbers of the fds that it inherits. */
-enum { FD_DEVICE = 10, FD_STDERR = 11, FD_LISTENERS = 12, FD_MEMORY = FD_LISTENERS + LISTENERS_MAX };
+enum {
+        FD_DEVICE = 10,
+        FD_STDERR = 11,
+        FD_LISTENERS = 12,
+        FD_MEMORY = FD_LISTENERS + LISTENERS_MAX,
+        FD_QUEUES = FD_MEMORY + MEMORY_FILES_MAX,
+        FD_AFTER_QUEUES = FD_QUEUES + 3 * NIC_QUEUES_MAX,
+};

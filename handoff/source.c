@@ -9,6 +9,7 @@
 #include "handoff/fault.h"
 #include "handoff/freeze.h"
 #include "handoff/memfile.h"
+#include "handoff/nic.h"
 #include "handoff/resources.h"
 #include "handoff/settings.h"
 #include "handoff/translate.h"
@@ -254,6 +255,13 @@ static int find_memory(void *userdata, const char *path, const char *id)
         return memfile_find(&h->source.process, path, id);
 }
 
+static size_t find_taps(void *userdata, const char *ifname, int fds[static NIC_QUEUES_MAX])
+{
+        struct handoff *h = userdata;
+
+        return nic_find(&h->source.process, ifname, fds);
+}
+
 /* The path that the source was started by, if it may be used: a link of that name may lead to another version
  * by now, and that is the wanted one. Otherwise the path of its binary. */
 static const char *started_as(const struct handoff *h)
@@ -284,6 +292,8 @@ static int plan_destination(struct handoff *h)
                 .keep_discard = fault_is_set(h, "no-discard-off"),
                 .maps_file = maps_file,
                 .find_memory = find_memory,
+                .first_queue_fd = FD_QUEUES,
+                .find_taps = find_taps,
                 .userdata = h,
         };
 

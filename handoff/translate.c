@@ -161,6 +161,11 @@ static void take_device(struct making *m)
                 return take_vsock(m);
         if (fd || vhostfd)
                 return refuse_fd(m);
+        if (strncmp(driver, "virtio-net", 10) == 0 &&
+            (optstr_is_on(m->value, "rss") || optstr_is_on(m->value, "hash")))
+                return making_refuse(
+                        m, "the host's part of it, a program in the TAP device, is the source's own",
+                        "start the VM without rss=on and hash=on");
         making_keep(m);
 }
 

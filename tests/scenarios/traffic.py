@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Traffic over AF_VSOCK with the lab's guest (tests/lab/guest/init.c), every byte of it checked.
+"""Traffic over AF_VSOCK with the lab's guest (tests/lab/guest/init.c), every byte of it checked. With an IP address
+instead of a CID it is TCP, for all clients but the counter.
 
 In a scenario:
 
@@ -87,7 +88,7 @@ class Client:
                 "longest_ms": round(self.longest * 1000, 1), "longest_is": self.longest_is}
 
     def connect(self):
-        s = socket.socket(socket.AF_VSOCK, TYPES[self.type])
+        s = socket.socket(socket.AF_INET if isinstance(self.cid, str) else socket.AF_VSOCK, TYPES[self.type])
         try:
             s.connect((self.cid, self.port))
         except OSError:

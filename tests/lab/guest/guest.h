@@ -3,6 +3,7 @@
 
 /* What the parts of the lab's guest have in common. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -36,5 +37,8 @@ ssize_t receive(int fd, void *data, size_t size);
  * connection broke. */
 int serve_blocks(int fd, uint64_t *ret_bytes);
 int serve_act(int fd, uint64_t *ret_bytes);
+/* Gives the first NIC @address ("10.0.0.2/24…"), and has its driver use @queues pairs of queues; 0: as many
+ * as it likes. Says on the console what does not work. */
+bool set_up_nic(const char *address, int queues);
 /* Ends the guest when its power button is pressed. */
 void heed_power_button(void);

@@ -15,6 +15,9 @@
  * the same reason a host listens on its port 5000 with one type only; the seqpacket counter tries 6000 and
  * 5000. A counter whose connection was lost is not connected again, lest that go unnoticed.
  *
+ * With "lab.ip=ADDRESS/BITS" on its command line the guest has a NIC with that address (nic.c), and its
+ * stream services on the same ports of TCP; with "lab.queues=N" its driver uses N queue pairs of that NIC.
+ *
  * The source sends blocks of 4096 bytes, each one message on a seqpacket socket, all numbers little-endian:
  *
  *   0   u64  number of the block on this connection: 0, 1, 2, ...
@@ -39,6 +42,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -214,22 +218,30 @@ static void *run_listener(void *argument)
 }
 
 /* Returns the listening socket or negative errno. */
-static int open_listener(const struct service *service)
+static int listen_at(int type, const struct sockaddr *address, socklen_t size)
 {
-        struct sockaddr_vm address = {
-                .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = service->port};
-        int fd;
+        int fd = socket(address->sa_family, type | SOCK_CLOEXEC, 0);
 
-        fd = socket(AF_VSOCK, service->type | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return -errno;
-        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0) {
+        if (bind(fd, address, size) < 0 || listen(fd, 64) < 0) {
                 int r = -errno;
 
                 close(fd);
                 return r;
         }
         return fd;
+}
+
+static int open_listener(const struct service *service, int family)
+{
+        const struct sockaddr_vm vsock = {
+                .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = service->port};
+        const struct sockaddr_in tcp = {.sin_family = AF_INET, .sin_port = htons(service->port)};
+
+        if (family == AF_VSOCK)
+                return listen_at(service->type, (const struct sockaddr *)&vsock, sizeof(vsock));
+        return listen_at(service->type, (const struct sockaddr *)&tcp, sizeof(tcp));
 }
 
 /* Returns the connected socket; keeps trying the ports in turn until one answers. */
@@ -306,14 +318,17 @@ static void set_up_system(void)
         load_module("vmw_vsock_virtio_transport");
 }
 
-static bool open_services(struct listener *listeners)
+static bool open_services(struct listener *listeners, int family)
 {
         bool good = true;
 
         for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
                 const struct service *service = &services[i];
-                int r = open_listener(service);
+                int r;
 
+                if (family == AF_INET && service->type != SOCK_STREAM)
+                        continue;
+                r = open_listener(service, family);
                 listeners[i] = (struct listener){.service = service, .fd = r};
                 if (r >= 0)
                         r = start_thread(run_listener, &listeners[i]);
@@ -332,16 +347,31 @@ static void *run_power_button(void *argument)
         return NULL;
 }
 
-/* Its modules take time to load, so only a guest that is told to has one. */
-static bool has_option(const char *name)
+/* What comes after @name on the kernel's command line, up to its end; NULL: it is not there. The modules of
+ * most options take time to load, so only a guest that is told to has them. */
+static const char *option(const char *name)
 {
-        char line[1024] = "";
-        int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+        static char line[1024];
+        int fd = line[0] ? -1 : open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+        const char *at;
 
-        if (fd >= 0)
+        if (fd >= 0) {
+                if (read(fd, line, sizeof(line) - 1) < 0)
+                        line[0] = '\0';
                 close(fd);
-        return n > 0 && strstr(line, name);
+        }
+        at = strstr(line, name);
+        return at ? at + strlen(name) : NULL;
+}
+
+static bool open_network(void)
+{
+        static struct listener listeners[sizeof(services) / sizeof(services[0])];
+        const char *address = option("lab.ip="), *queues = option("lab.queues=");
+
+        if (!address)
+                return true;
+        return set_up_nic(address, queues ? atoi(queues) : 0) && open_services(listeners, AF_INET);
 }
 
 int main(void)
@@ -352,10 +382,10 @@ int main(void)
         signal(SIGPIPE, SIG_IGN);
         set_up_system();
         fill_crc_table();
-        good = open_services(listeners);
+        good = open_services(listeners, AF_VSOCK) && open_network();
         if (start_thread(run_stream_counter, NULL) < 0 || start_thread(run_seqpacket_counter, NULL) < 0)
                 good = false;
-        if (has_option("lab.button") && start_thread(run_power_button, NULL) < 0)
+        if (option("lab.button") && start_thread(run_power_button, NULL) < 0)
                 good = false;
         if (good)
                 say("READY");
