@@ -57,8 +57,9 @@ static pid_t start(const struct queues *q, struct qmp **ret)
 }
 
 /* What is found; the caller's, NULL: nothing. */
-static char *compare(struct queues source, struct queues destination)
+static char *compare_kind(const char *kind, struct queues source, struct queues destination)
 {
+        _cleanup_free_ char *devices = text_print("[{\"path\":\"/p\",\"name\":\"%s\"}]", kind);
         struct handoff *h = handoff_new("test");
         struct failure first = {}, f = {};
         struct match m = {.h = h, .f = &first};
@@ -69,7 +70,7 @@ static char *compare(struct queues source, struct queues destination)
         h->step.deadline = now_usec() + 20 * USEC_PER_SEC;
         pids[0] = start(&source, &h->source.qmp);
         pids[1] = start(&destination, &h->destination.qmp);
-        m.source[MATCH_VIRTIO].reply = json_tokener_parse("[{\"path\":\"/p\",\"name\":\"virtio-x\"}]");
+        m.source[MATCH_VIRTIO].reply = json_tokener_parse(devices);
         m.destination[MATCH_VIRTIO].reply = json_object_get(m.source[MATCH_VIRTIO].reply);
         EXPECT_INT(match_queues(&m, &f), 0);
         for (size_t i = 0; i < 2; i++) {
@@ -81,6 +82,11 @@ static char *compare(struct queues source, struct queues destination)
         handoff_free(h);
         EXPECT(m.n_differences <= 1);
         return m.n_differences ? text_copy(first.what) : NULL;
+}
+
+static char *compare(struct queues source, struct queues destination)
+{
+        return compare_kind("virtio-x", source, destination);
 }
 
 static void expect_found(struct queues source, struct queues destination, const char *words)
@@ -119,10 +125,25 @@ static void a_source_may_have_fewer(void)
         EXPECT(!found);
 }
 
+/* Its pairs are alike, and the load makes as many as its guest uses; the last queue is for control. */
+static void a_nic_is_compared_by_role(void)
+{
+        _cleanup_free_ char *more_pairs = compare_kind("virtio-net", (struct queues){9, 256, 8, 64},
+                                                       (struct queues){3, 256, 2, 64}),
+                            *fewer_pairs = compare_kind("virtio-net", (struct queues){3, 256, 2, 64},
+                                                        (struct queues){9, 256, 8, 64}),
+                            *larger = compare_kind("virtio-net", (struct queues){9, 256, 5, 1024},
+                                                   (struct queues){3, 256, 2, 64});
+
+        EXPECT(!more_pairs && !fewer_pairs);
+        EXPECT(larger && strstr(larger, "queue 5 of /p (virtio-net) has 1024 entries"));
+}
+
 int main(void)
 {
         TEST(every_queue_is_compared);
         TEST(so_is_their_number);
         TEST(a_source_may_have_fewer);
+        TEST(a_nic_is_compared_by_role);
         return 0;
 }
