@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # part of: check
-# seconds: 150
+# seconds: 200
 """A NIC on a TAP device keeps its TCP connections over handoffs and rollbacks, with vhost-net and without, with one
 queue and with several: every byte each way is checked, and the device stays what and where it is.
 
@@ -11,8 +11,11 @@ queue and with several: every byte each way is checked, and the device stays wha
 
 import contextlib
 import json
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 import traffic
@@ -42,7 +45,8 @@ class Tap:
         self.name, self.ours, self.guests = f"tap{number}", f"10.77.{number}.1", f"10.77.{number}.2"
         ip("tuntap", "add", "dev", self.name, "mode", "tap", *(["multi_queue"] if queues > 1 else []))
         ip("address", "add", f"{self.ours}/24", "dev", self.name)
-        ip("link", "set", self.name, "up")
+        # Full load fills a queue of the usual length, and a full one drops what comes.
+        ip("link", "set", self.name, "txqueuelen", 10000, "up")
 
     def state(self):
         """What must stay as it is, whoever has the queues."""
@@ -54,6 +58,46 @@ class Tap:
     def remove(self):
         with contextlib.suppress(subprocess.CalledProcessError):
             ip("link", "delete", self.name)
+
+
+class Ping:
+    """An ICMP echo request every 10 ms, and which of them were never answered."""
+
+    INTERVAL = 0.01
+    PATIENCE = 3
+
+    def __init__(self, address):
+        self.address, self.sent, self.answered = address, 0, set()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=f, daemon=True) for f in (self.send, self.receive)]
+        for thread in self.threads:
+            thread.start()
+
+    def send(self):
+        while not self.stopping.wait(self.INTERVAL):
+            head = struct.pack("!BBHHH", 8, 0, 0, 0x6370, self.sent & 0xffff)
+            total = sum(struct.unpack("!4H", head))
+            total = (total >> 16) + (total & 0xffff)
+            head = head[:2] + struct.pack("!H", ~total & 0xffff) + head[4:]
+            with contextlib.suppress(OSError):
+                self.socket.sendto(head, (self.address, 0))
+                self.sent += 1
+
+    def receive(self):
+        while True:
+            packet = self.socket.recv(2048)
+            kind, _, _, tag, number = struct.unpack_from("!BBHHH", packet, (packet[0] & 15) * 4)
+            if (kind, tag) == (0, 0x6370):
+                self.answered.add(number)
+
+    def lost(self):
+        """After a while, those of all so far."""
+        sent = self.sent
+        end = time.monotonic() + self.PATIENCE
+        while time.monotonic() < end and not self.answered.issuperset(range(sent)):
+            time.sleep(0.05)
+        return sorted(set(range(sent)) - self.answered)
 
 
 class Connections(Traffic):
@@ -78,7 +122,7 @@ def run(qemu, queues, vhost):
     name = f"{queues} queue{'s' if queues > 1 else ''}, vhost-net {'on' if vhost else 'off'}"
     tap = Tap(queues)
     with VM(qemu, *options(tap, queues, vhost), spy=True) as vm, vm.traffic("echo") as vsock:
-        connections, before = Connections(tap.guests), tap.state()
+        connections, before, ping = Connections(tap.guests), tap.state(), Ping(tap.guests)
         for fault in ROLLBACKS[:NUMBERS[1]]:
             with test(f"{name}: back, {fault}"):
                 record, _ = handoff_with(vm, fault)
@@ -88,11 +132,17 @@ def run(qemu, queues, vhost):
         for number in range(2):
             with test(f"{name}: handoff {number + 1}") as t:
                 connections.reset_longest()
+                lost = len(ping.lost())
                 record = vm.handoff(QEMU).updated()
                 still_as_it_was(tap, before, connections)
-                t.measured(pause_of(record), f"longest echo {connections.longest('echo') * 1000:.0f} ms")
+                lost = len(ping.lost()) - lost
+                t.measured(pause_of(record), f"longest echo {connections.longest('echo') * 1000:.0f} ms",
+                           f"{lost} pings lost")
+                # What a stopped QEMU has taken (docs/connections.md).
+                expect(lost <= queues, f"{lost} of {ping.sent} pings lost")
         with test(f"{name}: every byte") as t:
             vsock.check(FLOW_SECONDS)
+            ping.stopping.set()
             connections.finish()
             expect_equal(vm.resets(), [], "what the guest has lost")
             t.measured(f"{connections.bytes() / 1e6:.0f} MB")
