@@ -9,6 +9,7 @@
 #include "handoff/fault.h"
 #include "handoff/listeners.h"
 #include "handoff/migration.h"
+#include "handoff/nic.h"
 #include "handoff/twin.h"
 #include "handoff/unit.h"
 #include "handoff/wait.h"
@@ -287,6 +288,7 @@ static const struct check {
         {"migration", check_migration},
         {"command-line", check_command_line},
         {"sockets", check_listeners},
+        {"nic", nic_check},
         {"unit", check_unit},
         {"seccomp", check_seccomp},
         {"landlock", check_landlock},

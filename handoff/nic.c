@@ -59,6 +59,30 @@ size_t nic_find(const struct process *p, const char *ifname, int fds[static NIC_
         return n;
 }
 
+/* ---- check ---- */
+
+void nic_check(struct handoff *h, struct findings *fs, const char *id)
+{
+        const struct cmdline_facts *facts = &h->destination.cmdline_facts;
+        struct scratch scratch = {.fd = -EBADF, .wire = -EBADF};
+        _cleanup_close_ int queue = -EBADF;
+        struct failure f = {};
+
+        if (facts->n_queues == 0)
+                return;
+        queue = process_get_fd(&h->source.process, facts->queues[0].source_fd);
+        if (queue < 0)
+                failure_set(&f, queue, "cannot duplicate the source's TAP queue: %s", strerror(-queue));
+        else
+                scratch_make(&scratch, queue, &f);
+        scratch_done(&scratch);
+        if (f.error)
+                return finding_block(fs, id,
+                                     "see that this kernel has TAP devices and packet sockets (AF_PACKET)",
+                                     "%s", f.what);
+        finding_pass(fs, id, "%zu queues of TAP devices will be handed on", facts->n_queues);
+}
+
 /* ---- launch ---- */
 
 static int make_queue(struct handoff *h, const struct nic_queue *q, struct nic_ends *ends, struct failure *f)

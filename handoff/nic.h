@@ -18,6 +18,9 @@
  * them. Returns how many, at most NIC_QUEUES_MAX. */
 size_t nic_find(const struct process *p, const char *ifname, int fds[static NIC_QUEUES_MAX]);
 
+/* For check.c: whether this host can do what it takes. */
+void nic_check(struct handoff *h, struct findings *fs, const char *id);
+
 /* Hooks of the table in resources.c. */
 int nic_make(struct handoff *h, struct failure *f);
 int nic_inherit(struct handoff *h, struct inheritance *in, struct failure *f);

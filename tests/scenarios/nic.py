@@ -23,8 +23,8 @@ from faults import FLOW_SECONDS, check_end, handoff_with
 from lab import VM, Traffic, end, expect, expect_equal, pause_of, test
 
 QEMU = "11.1.3"
-# (QEMU that it starts in, queues, vhost-net)
-NICS = [("11.1.3", 4, True), ("10.0.2", 1, False), ("11.1.3", 4, False), ("10.0.2", 1, True)]
+# (QEMU that it starts in, queues, vhost-net, opened by QEMU itself or passed open)
+NICS = [("11.1.3", 4, True, False), ("10.0.2", 1, False, True), ("11.1.3", 4, False, True), ("10.0.2", 1, True, False)]
 # From before the destination has the queues to after it.
 ROLLBACKS = ["claim:after=fail", "load:after=exit-destination", "match:after=fail", "claim:after=kill-destination",
              "verify:after=kill-helper", "commit:before=fail"]
@@ -36,7 +36,7 @@ def ip(*arguments):
 
 
 class Tap:
-    """A TAP device that stays, with an address for us and one for a guest."""
+    """A TAP device that stays, on a bridge of its own, with an address for us and one for a guest."""
 
     numbers = iter(range(10, 250))
 
@@ -44,7 +44,11 @@ class Tap:
         number = next(self.numbers)
         self.name, self.ours, self.guests = f"tap{number}", f"10.77.{number}.1", f"10.77.{number}.2"
         ip("tuntap", "add", "dev", self.name, "mode", "tap", *(["multi_queue"] if queues > 1 else []))
-        ip("address", "add", f"{self.ours}/24", "dev", self.name)
+        self.bridge = f"br{number}"
+        ip("link", "add", self.bridge, "type", "bridge")
+        ip("address", "add", f"{self.ours}/24", "dev", self.bridge)
+        ip("link", "set", self.bridge, "up")
+        ip("link", "set", self.name, "master", self.bridge)
         # Full load fills a queue of the usual length, and a full one drops what comes.
         ip("link", "set", self.name, "txqueuelen", 10000, "up")
 
@@ -58,6 +62,7 @@ class Tap:
     def remove(self):
         with contextlib.suppress(subprocess.CalledProcessError):
             ip("link", "delete", self.name)
+            ip("link", "delete", self.bridge)
 
 
 class Ping:
@@ -108,9 +113,13 @@ class Connections(Traffic):
         self.reports = []
 
 
-def options(tap, queues, vhost):
-    return ["--tap", f"{tap.name},queues={queues}{',vhost' if vhost else ''}",
-            "--append", f"lab.ip={tap.guests}/24 lab.queues={queues}"]
+def options(tap, queues, vhost, by_name):
+    guest = ["--append", f"lab.ip={tap.guests}/24 lab.queues={queues}"]
+    if not by_name:
+        return [*guest, "--tap", f"{tap.name},queues={queues}{',vhost' if vhost else ''}"]
+    return [*guest, "-netdev", f"tap,id=hostnet0,ifname={tap.name},script=no,downscript=no,queues={queues},"
+            f"vhost={'on' if vhost else 'off'}",
+            "-device", f"virtio-net-pci,id=net0,netdev=hostnet0,bus=pcie.0,mq={'on' if queues > 1 else 'off'},vectors=10"]
 
 
 def still_as_it_was(tap, before, connections):
@@ -118,10 +127,10 @@ def still_as_it_was(tap, before, connections):
     expect_equal(tap.state(), before, "the TAP device")
 
 
-def run(qemu, queues, vhost):
-    name = f"{queues} queue{'s' if queues > 1 else ''}, vhost-net {'on' if vhost else 'off'}"
+def run(qemu, queues, vhost, by_name):
+    name = f"{queues} queue{'s' if queues > 1 else ''}, vhost-net {'on' if vhost else 'off'}, {'ifname=' if by_name else 'fd='}"
     tap = Tap(queues)
-    with VM(qemu, *options(tap, queues, vhost), spy=True) as vm, vm.traffic("echo") as vsock:
+    with VM(qemu, *options(tap, queues, vhost, by_name), spy=True) as vm, vm.traffic("echo") as vsock:
         connections, before, ping = Connections(tap.guests), tap.state(), Ping(tap.guests)
         for fault in ROLLBACKS[:NUMBERS[1]]:
             with test(f"{name}: back, {fault}"):

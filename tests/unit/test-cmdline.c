@@ -26,21 +26,6 @@ static bool maps_file(void *userdata, const char *path)
         return STREQ(path, "/dev/shm/ram");
 }
 
-/* The source's TAP devices: vnet7 is its fd 25, mq0 has two queues. */
-static size_t find_taps(void *userdata, const char *ifname, int fds[static NIC_QUEUES_MAX])
-{
-        static const struct {
-                const char *name;
-                int fd;
-        } taps[] = {{"vnet7", 25}, {"mq0", 27}, {"mq0", 28}};
-        size_t n = 0;
-
-        for (size_t i = 0; i < ELEMENTSOF(taps); i++)
-                if (!ifname || STREQ(ifname, taps[i].name))
-                        fds[n++] = taps[i].fd;
-        return n;
-}
-
 static const struct cmdline_plan plan = {
         .binary = "/new/qemu",
         .machine = "pc-q35-10.0",
@@ -52,8 +37,6 @@ static const struct cmdline_plan plan = {
         .maps_file = maps_file,
         .find_memory = find_memory,
         .first_memory_fd = 90,
-        .first_queue_fd = 200,
-        .find_taps = find_taps,
 };
 
 struct made {
@@ -205,9 +188,7 @@ static void json_options(void)
         expect("q -M x -display {\"type\":\"none\"}",
                "-machine type=pc-q35-10.0 -display {\"type\":\"none\"}");
         expect_refused("q -netdev {\"type\":\"user\",\"id\":\"n\",\"hostfwd\":[{\"str\":\"tcp::1-:2\"}]}");
-        expect("q -M x -netdev {\"type\":\"tap\",\"id\":\"n\",\"fd\":\"25\",\"vhost\":true,\"vhostfd\":\"9\"}",
-               "-machine type=pc-q35-10.0 -netdev "
-               "{\"id\":\"n\",\"vhost\":true,\"type\":\"tap\",\"fd\":\"200\",\"vhostfd\":\"264\"}");
+        expect_refused("q -netdev {\"type\":\"tap\",\"id\":\"n\",\"fd\":\"25\"}");
         expect("q -M x -object "
                "{\"qom-type\":\"memory-backend-file\",\"mem-path\":\"/dev/shm/ram\",\"discard-data\":true}",
                "-machine type=pc-q35-10.0 -object "
@@ -335,41 +316,6 @@ static void start_options_are_replaced(void)
                "-machine type=pc-q35-10.0 -run-with async-teardown=on");
 }
 
-static void tap_devices(void)
-{
-        _cleanup_(made_done) struct made m = make("q -netdev tap,id=n,fds=27:28,vhostfds=8:9");
-
-        expect("q -M x -netdev tap,id=n,fd=25", "-machine type=pc-q35-10.0 -netdev type=tap,id=n,fd=200");
-        expect("q -M x -netdev tap,id=n,fds=27:28,vhost=on,vhostfds=8:9",
-               "-machine type=pc-q35-10.0 -netdev type=tap,id=n,vhost=on,fds=200:201,vhostfds=264:265");
-        expect("q -M x -netdev tap,id=n,ifname=mq0,queues=2,script=no,downscript=no,vhost=on",
-               "-machine type=pc-q35-10.0 -netdev type=tap,id=n,vhost=on,fds=200:201,vhostfds=264:265");
-        expect("q -M x -netdev tap,id=a,ifname=mq0,queues=2,downscript=no -netdev bridge,id=b,br=br0",
-               "-machine type=pc-q35-10.0 -netdev type=tap,id=a,fds=200:201 -netdev type=tap,id=b,fd=202");
-        expect("q -M x -nic tap,fd=25,model=e1000",
-               "-machine type=pc-q35-10.0 -nic type=tap,model=e1000,fd=200");
-        expect_warned("q -M x -netdev tap,id=n,ifname=vnet7",
-                      "-machine type=pc-q35-10.0 -netdev type=tap,id=n,fd=200");
-        EXPECT_INT((int)m.facts.n_queues, 2);
-        EXPECT_INT(m.facts.queues[1].source_fd, 28);
-        EXPECT_INT(m.facts.queues[1].true_number, 201 + NIC_QUEUES_MAX);
-        EXPECT_INT(m.facts.queues[1].vhost_number, 201 + 2 * NIC_QUEUES_MAX);
-}
-
-/* It is some other kind of fd, or what it is cannot be told. */
-static void unknown_taps_are_refused(void)
-{
-        expect_refused("q -netdev tap,id=n,fd=26");
-        expect_refused("q -netdev tap,id=n,fd=named");
-        expect_refused("q -netdev tap,id=n,fds=27:26");
-        expect_refused("q -netdev tap,id=n,ifname=other");
-        expect_refused("q -netdev tap,id=n,ifname=mq0,queues=3");
-        expect_refused("q -netdev bridge,id=n,br=br0"); /* one of three */
-        expect_refused("q -net tap,fd=25");
-        expect_refused("q -netdev stream,id=n,addr.type=unix,addr.path=/p");
-        expect_refused("q -device virtio-net-pci,netdev=n,rss=on");
-}
-
 static void what_two_cannot_share_is_refused(void)
 {
         static const char *const refused[] = {
@@ -448,8 +394,6 @@ int main(void)
         TEST(nobody_is_waited_for);
         TEST(a_comma_at_the_end_is_nothing);
         TEST(json_options);
-        TEST(tap_devices);
-        TEST(unknown_taps_are_refused);
         TEST(memory_files);
         TEST(a_memory_file_is_the_one_that_is_mapped);
         TEST(a_memory_file_without_a_name_is_found);
