@@ -7,6 +7,7 @@
 #include "handoff/listeners.h"
 #include "handoff/mend.h"
 #include "handoff/resources.h"
+#include "handoff/sandbox.h"
 #include "handoff/start.h"
 #include "handoff/trace.h"
 #include "handoff/wait.h"
@@ -45,6 +46,8 @@ int destination_launch(struct handoff *h, struct failure *f)
                 return r;
         d->withhold.active = true;
         r = tracee_resume(&d->tracee, PTRACE_SYSCALL, 0);
+        if (r >= 0)
+                r = sandbox_enter(f);
         return r < 0 ? r : wait_until(h, listens, NULL, f);
 }
 

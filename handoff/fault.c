@@ -7,18 +7,18 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
-/* A recovery goes through the same points again, but each fault happens once: a file remembers it. */
+/* A recovery goes through the same points again, but each fault happens once: the name of a socket remembers
+ * it, since the sandbox lets no other file be created. */
 static bool first_time(const struct handoff *h, const char *word)
 {
-        char path[512];
-        FILE *f;
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-        snprintf(path, sizeof(path), HANDOFF_DIRECTORY "/%s/fault-%s", h->order.id, word);
-        f = fopen(path, "wxe");
-        if (f)
-                fclose(f);
-        return f != NULL;
+        snprintf(address.sun_path, sizeof(address.sun_path), HANDOFF_DIRECTORY "/%s/fault-%s", h->order.id,
+                 word);
+        return fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 }
 
 static int fail(struct handoff *h, struct failure *f)

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "handoff/check.h"
 #include "handoff/destination.h"
+#include "handoff/sandbox.h"
 #include "handoff/stages.h"
 
 #include <signal.h>
@@ -75,6 +76,16 @@ static int finish(struct handoff *h, json_object *record)
         return r;
 }
 
+/* What an earlier process left is brought to its end, sandbox or not. */
+static json_object *recover(struct handoff *h)
+{
+        struct failure f = {};
+
+        if (sandbox_enter(&f) < 0)
+                log_failure(LOG_WARNING, &f, "the recovery goes on without a sandbox");
+        return walk_recover(&handoff_walk, h);
+}
+
 static int run(const char *id)
 {
         _cleanup_(handoff_freep) struct handoff *h = handoff_new(id);
@@ -90,8 +101,7 @@ static int run(const char *id)
                 log_failure(LOG_ERR, &f, "cannot begin handoff %s", id);
                 return r;
         }
-        return finish(h, journal_has_more(h->journal) ? walk_recover(&handoff_walk, h)
-                                                      : walk_run(&handoff_walk, h));
+        return finish(h, journal_has_more(h->journal) ? recover(h) : walk_run(&handoff_walk, h));
 }
 
 int main(int argc, char *argv[])

@@ -12,11 +12,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from lab import VM, binary, cprctl, daemon_pid, end, expect, expect_equal, test
+from lab import VM, binary, cprctl, daemon_pid, end, expect, expect_equal, helper_pids, read_process, test
 
 EXPOSURE = 1.6
 LEARNT = Path("/run/cprd/learnt.json")
 LINK = Path("/opt/qemu/link")
+CAP_SYS_PTRACE, CAP_SYS_ADMIN = 19, 21
 
 
 def timed_check(vm, qemu=None):
@@ -76,6 +77,22 @@ with VM("10.0.2") as vm:
         expect(again < first, f"{again:.2f} s, the first time {first:.2f} s")
         t.measured(f"check {first * 1000:.0f} ms, then {again * 1000:.0f} ms, "
                    f"after a restart of cprd {restarted * 1000:.0f} ms")
+
+    # tests/unit/test-sandbox.c tries to break out of it.
+    with test("cprd-handoff is in its sandbox once the destination executes, and the destination is not") as t:
+        handoff = vm.begin_handoff("11.1.3", "--rehearse")
+        handoff.wait_for("match")
+        [helper] = helper_pids()
+        status = dict(line.split(":", 1) for line in read_process(helper, "status").splitlines())
+        filters = {pid: read_process(pid, "status").partition("Seccomp:")[2].split()[0] for pid in vm.processes()}
+        expect_equal(handoff.end().record.get("outcome"), "rehearsed", "outcome")
+        capabilities = int(status["CapEff"], 16)
+        expect_equal(status["Seccomp"].strip(), "2", "its mode of seccomp")
+        expect(capabilities >> CAP_SYS_PTRACE & 1 and not capabilities >> CAP_SYS_ADMIN & 1,
+               f"its capabilities are {capabilities:#x}")
+        expect_equal(len(filters), 2, "QEMUs")
+        expect_equal(set(filters.values()), {"0"}, "the QEMUs' modes of seccomp")
+        t.measured(f"capabilities {capabilities:#x}")
 
 link_to("10.0.2")
 with VM(str(LINK / "bin/qemu-system-x86_64")) as vm:
