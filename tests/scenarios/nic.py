@@ -136,7 +136,8 @@ def run(qemu, queues, vhost, by_name):
             with test(f"{name}: back, {fault}"):
                 record, _ = handoff_with(vm, fault)
                 check_end(vm, record, "still_on_source", "alive")
-                expect_equal(record["stage"], fault.partition(":")[0], "stage that failed")
+                if fault.endswith("=fail"):
+                    expect_equal(record["stage"], fault.partition(":")[0], "stage that failed")
                 still_as_it_was(tap, before, connections)
         for number in range(2):
             with test(f"{name}: handoff {number + 1}") as t:
