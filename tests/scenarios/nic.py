@@ -141,12 +141,12 @@ def run(qemu, queues, vhost, by_name):
                 still_as_it_was(tap, before, connections)
         for number in range(2):
             with test(f"{name}: handoff {number + 1}") as t:
+                lost, usual = len(ping.lost()), connections.longest("echo")
                 connections.reset_longest()
-                lost = len(ping.lost())
                 record = vm.handoff(QEMU).updated()
                 still_as_it_was(tap, before, connections)
                 lost = len(ping.lost()) - lost
-                t.measured(pause_of(record), f"longest echo {connections.longest('echo') * 1000:.0f} ms",
+                t.measured(pause_of(record), f"longest echo {connections.longest('echo') * 1000:.0f} ms (before: {usual * 1000:.0f})",
                            f"{lost} pings lost")
                 # What a stopped QEMU has taken (docs/connections.md).
                 expect(lost <= queues, f"{lost} of {ping.sent} pings lost")
