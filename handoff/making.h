@@ -31,7 +31,7 @@ void making_warn(struct making *m, const char *what, const char *remedy);
 void take_chardev(struct making *m);
 void take_short_chardev(struct making *m);
 
-/* backend.c: what the machine has on the host's side. */
+/* netdev.c and backend.c: what the machine has on the host's side. */
 void take_netdev(struct making *m);
 void take_display(struct making *m);
 void take_vnc(struct making *m);
