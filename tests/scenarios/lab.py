@@ -28,7 +28,6 @@ import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -37,6 +36,7 @@ from collections import Counter
 from pathlib import Path
 
 import traffic
+from qmp import Qmp, event_usec  # noqa: F401 (scenarios take them from here)
 
 HANDOFFS = Path("/run/cprd/handoffs")
 SETTLE_SECONDS = 5
@@ -301,64 +301,6 @@ class Handoff:
         result = Result(self.process)
         result.replies = [json.loads(line) for line in self.seen if line.strip()] + result.replies
         return result
-
-
-# ---- QMP ----
-
-class Qmp:
-    """A QMP connection of our own. cprd wants the VM's socket for itself: close it before a handoff, or use a VM
-    with a second one (VM(…, spy=True)). The timeout is only there so that what hangs ends."""
-
-    def __init__(self, path, timeout=180):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
-        self.lines = self.socket.makefile("r")
-        self.events = []
-        self.greeting = json.loads(self.lines.readline())
-        self.command("qmp_capabilities")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.lines.close()
-        self.socket.close()
-
-    def read(self):
-        line = self.lines.readline()
-        if not line:
-            raise ConnectionResetError("QMP connection closed")
-        message = json.loads(line)
-        if "event" in message:
-            self.events.append(message)
-        return message
-
-    def command(self, name, /, **arguments):
-        request = {"execute": name, "arguments": {k.replace("_", "-"): v for k, v in arguments.items()}}
-        self.socket.sendall(json.dumps(request).encode() + b"\n")
-        while True:
-            message = self.read()
-            if "error" in message:
-                raise RuntimeError(f"{name}: {message['error']['desc']}")
-            if "return" in message:
-                return message["return"]
-
-    def wait_event(self, name):
-        while True:
-            for event in self.events:
-                if event["event"] == name:
-                    self.events.remove(event)
-                    return event
-            self.read()
-
-
-def event_usec(event):
-    stamp = event["timestamp"]
-    return stamp["seconds"] * 1000000 + stamp["microseconds"]
 
 
 # ---- VMs ----
