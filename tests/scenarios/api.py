@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
+# lab: --host trixie
 # part of: check
 # seconds: 25
 """The API from clients that know nothing of cprd: systemd's varlinkctl, python3-varlink, and a bare socket."""

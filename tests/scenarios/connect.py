@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # lab: -k 6.12 for check-matrix
+# lab: --host trixie for check-matrix
 # part of: check
 # seconds: 25
 """A host that connects to the guest while it is paused waits, and is connected when the guest runs again."""

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
+# lab: --host trixie for check-matrix
 # part of: check
 # seconds: 60
 """Outside of a handoff cprd holds nothing of a VM: a QEMU that dies takes its device with it, and what happens to

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # lab: -k 6.12 for check-matrix
+# lab: --host trixie for check-matrix
 # part of: check
 # seconds: 30
 """A destination that cannot load the source's state: QEMU 10.0.13 gives each virtqueue 1024 entries, 11.1.3 does not

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # lab: -k 6.12 for check-matrix
+# lab: --host trixie
 # part of: check
 # seconds: 60
 """The pairs of versions, one after the other under the same guest, with its connections open all the time."""

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # lab: -k 6.12 for check-matrix
+# lab: --host trixie for check-matrix
 # part of: check
 # seconds: 90
 """Wherever the vsock device sits, with an id or without, opened by QEMU or passed to it, by a QEMU with or without
