@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A KVM host: Debian with its own kernel, in a QEMU that has nested KVM to give or emulates it. It boots once, when it is
+"""A KVM host: Debian with its own kernel, in a QEMU that has nested KVM to give, or emulates it. It boots once, when it is
 made; each run continues from the state that was saved then, on a disk whose changes are thrown away."""
 
 import contextlib
@@ -158,7 +158,7 @@ class Machine(machine.Machine):
 
     def restore(self):
         """If the machine dies meanwhile, wait() will see it."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ConnectionError):
             qmp = Qmp(self.monitor)
             use_mapped_ram(qmp)
             qmp.command("migrate-incoming", uri=f"file:{self.disk}/state")

@@ -3,7 +3,8 @@
 
 A scenario is a program in this directory, run as root in the lab (tests/lab/lab run). Its header says how:
 
-    # lab: -k 7.3 --no-reclaim      the kernel it wants; a line for each if it is to run on several (default: -k 7.3)
+    # lab: -k 7.3 --no-reclaim      the machine it wants; a line for each if it is to run on several (default: -k 7.3)
+    # lab: --host trixie            the KVM host
     # lab: -k 6.12 for check-matrix the same, by these targets only
     # part of: check                the make targets that run it: check, check-matrix, bench, demo
     # seconds: 40                   about how long it takes, for sharing the work out and for its limit

@@ -17,7 +17,7 @@ class Qmp:
             self.socket.connect(str(where))
         self.lines = self.socket.makefile("r")
         self.events = []
-        self.greeting = json.loads(self.lines.readline())
+        self.greeting = self.read()
         self.command("qmp_capabilities")
 
     def __enter__(self):
