@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # part of: check-matrix
-# seconds: 1200
+# seconds: 900
 """All NICs of nic.py, and a failure from before the destination has the queues to after it."""
 
 import os
