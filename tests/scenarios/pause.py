@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# lab: --host trixie for check-matrix
+# lab: --host trixie for bench
 # part of: check, bench
 # seconds: 60
 # alone:
