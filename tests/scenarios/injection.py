@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
-# lab: --host trixie
+# lab: --host trixie for check-matrix
 # part of: check
 # seconds: 90
 """System calls injected into a busy process, a third of the injectors killed: on the lab's kernel,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: -k 7.3
 # lab: -k 6.12 for check-matrix
-# lab: --host trixie
+# lab: --host trixie for check-matrix
 # part of: check
 # seconds: 40
 """Connections that move as much as they can, each way, through handoffs: every byte arrives once and in order."""
