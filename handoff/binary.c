@@ -132,6 +132,7 @@ static int run_binary(struct handoff *h, struct launched *child, struct failure 
         its = pair[1];
         r = launch_prepare(
                 &(struct launch){.twin = &h->source.process,
+                                 .credentials = h->source.credentials,
                                  .binary = h->facts.destination.binary,
                                  .argv = argv,
                                  .fds = (struct launch_fd[]){{null, 0}, {null, 1}, {null, 2}, {its, 10}},

@@ -13,6 +13,7 @@ static void source_done(struct source *s)
 {
         tracee_detach(&s->tracee, now_usec() + USEC_PER_SEC);
         process_close(&s->process);
+        free(s->credentials);
         qmp_free(s->qmp);
         cmdline_done(&s->cmdline);
 }

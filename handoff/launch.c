@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/launch.h"
 
+#include "handoff/credentials.h"
+#include "handoff/namespaces.h"
+
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/securebits.h>
@@ -8,6 +11,7 @@
 #include <signal.h>
 #include <sys/capability.h>
 #include <sys/personality.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -21,6 +25,7 @@ struct twin {
         char *status, *environment, *label;
         char **environ;
         int cwd;
+        struct namespaces namespaces;
         uid_t uid[4];
         gid_t gid[4];
         gid_t groups[1024];
@@ -42,6 +47,7 @@ static void twin_done(struct twin *t)
         free(t->label);
         free(t->environ);
         close_fd(t->cwd);
+        namespaces_close(&t->namespaces);
 }
 
 static const char *status_line(const struct twin *t, const char *key)
@@ -126,13 +132,20 @@ static int read_rest(struct twin *t, const struct process *p)
         return 0;
 }
 
+/* All that it gets its rights from. */
+static int read_status(struct twin *t, const struct launch *l, struct failure *f)
+{
+        int r = process_read(l->twin, "status", 65536, &t->status, NULL);
+
+        if (r < 0)
+                return failure_set(f, r, "cannot see whose process %d is: %s", l->twin->pid, strerror(-r));
+        return credentials_require(t->status, l->credentials, f);
+}
+
 static int twin_read(struct twin *t, const struct process *p, struct failure *f)
 {
         size_t size = 0;
-        int r = process_read(p, "status", 65536, &t->status, NULL);
-
-        if (r >= 0)
-                r = process_read(p, "environ", 4U << 20, &t->environment, &size);
+        int r = process_read(p, "environ", 4U << 20, &t->environment, &size);
         if (r >= 0) {
                 split_environment(t, size);
                 read_credentials(t);
@@ -142,9 +155,20 @@ static int twin_read(struct twin *t, const struct process *p, struct failure *f)
                 t->cwd = openat(p->proc_fd, "cwd", O_PATH | O_DIRECTORY | O_CLOEXEC);
                 r = t->cwd < 0 ? -errno : 0;
         }
+        if (r >= 0)
+                r = namespaces_open(p, &t->namespaces);
         if (r >= 0 && !process_is_alive(p))
                 r = -ESRCH;
         return r < 0 ? failure_set(f, r, "cannot read what process %d runs as: %s", p->pid, strerror(-r)) : 0;
+}
+
+/* Looked at once the rest has been read, as there is no way back: a user namespace's root is not root here,
+ * and its mounts are its own. */
+static int require_user_namespace(const struct process *p, struct failure *f)
+{
+        if (!process_shares_namespace(p, "user"))
+                return failure_set(f, EPERM, "process %d runs in another user namespace", p->pid);
+        return 0;
 }
 
 /* In the child: the step that failed goes up the pipe as a struct failure. */
@@ -163,25 +187,6 @@ static void child_fails(int report, const char *step)
                 if ((call) < 0)                                                                              \
                         child_fails(report, (step));                                                         \
         } while (0)
-
-static void child_join_namespaces(const struct process *p, int report)
-{
-        static const struct {
-                const char *name;
-                int flag;
-        } spaces[] = {{"ipc", CLONE_NEWIPC},
-                      {"uts", CLONE_NEWUTS},
-                      {"net", CLONE_NEWNET},
-                      {"cgroup", CLONE_NEWCGROUP},
-                      {"mnt", CLONE_NEWNS}};
-        int flags = 0;
-
-        for (size_t i = 0; i < ELEMENTSOF(spaces); i++)
-                if (!process_shares_namespace(p, spaces[i].name))
-                        flags |= spaces[i].flag;
-        if (flags)
-                CHILD_TRY(setns(p->pidfd, flags), "setns");
-}
 
 static void child_drop_bounding(const struct twin *t, int report)
 {
@@ -313,7 +318,7 @@ static void child_run(const struct launch *l, const struct twin *t, int go, int 
         if (read(go, &c, 1) != 1)
                 _exit(125); /* cancelled */
         files = child_open_files(report);
-        child_join_namespaces(l->twin, report);
+        CHILD_TRY(namespaces_enter(&t->namespaces), "namespaces");
         CHILD_TRY(fchdir(t->cwd), "chdir");
         child_set_process(t, files.oom_score_adj, report);
         child_set_label(t, files.label, apparmor, report);
@@ -376,19 +381,19 @@ static int fork_child(const struct launch *l, const struct twin *t, struct launc
 int launch_prepare(const struct launch *l, struct launched *ret, struct failure *f)
 {
         _cleanup_(launch_done) struct launched child = LAUNCHED_NULL;
-        _cleanup_(twin_done) struct twin twin = {.cwd = -EBADF};
+        _cleanup_(twin_done) struct twin twin = {.cwd = -EBADF, .namespaces = NAMESPACES_NULL};
         struct launch_fd fds[LAUNCH_FDS_MAX];
         struct launch raised = *l;
-        _cleanup_close_ int cgroup = open_cgroup(l->twin, f);
+        _cleanup_close_ int cgroup = -EBADF;
         char number[16];
-        int r;
+        int r = read_status(&twin, l, f);
 
-        if (cgroup < 0)
-                return cgroup;
-        /* Its root is not root here, and it has made its mounts itself. */
-        if (!process_shares_namespace(l->twin, "user"))
-                return failure_set(f, EPERM, "process %d runs in another user namespace", l->twin->pid);
-        r = twin_read(&twin, l->twin, f);
+        if (r >= 0)
+                r = twin_read(&twin, l->twin, f);
+        if (r >= 0)
+                r = require_user_namespace(l->twin, f);
+        if (r >= 0)
+                r = cgroup = open_cgroup(l->twin, f);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < l->n_fds; i++)
@@ -432,6 +437,8 @@ void launch_done(struct launched *child)
         /* It waits to be told to go, and exits once that can no longer happen. */
         if (child->go >= 0 && child->process.pid > 0) {
                 child->go = close_fd(child->go);
+                /* Its cgroup is the source's, whose user may have frozen it. */
+                pidfd_send_signal(child->process.pidfd, SIGKILL, NULL, 0);
                 waitpid(child->process.pid, NULL, 0);
         }
         close_fd(child->go);

@@ -20,7 +20,8 @@ struct launch_fd {
 
 struct launch {
         const struct process *twin;
-        const char *binary; /* in the twin's mount namespace */
+        const char *credentials; /* its own, as they were checked: credentials.h */
+        const char *binary;      /* in the twin's mount namespace */
         char *const *argv;
         const struct launch_fd *fds; /* all fds it gets; numbers ascending */
         size_t n_fds;

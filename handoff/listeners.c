@@ -50,8 +50,8 @@ static int bind_socket(const struct handoff *h, const char *name, mode_t mode)
         return r < 0 ? r : fd;
 }
 
-/* A management layer may have given the old socket to somebody other than the source's user. */
-static int give_owner(const char *name, const struct stat *old)
+/* The directory is the source's user's, who may have put a link to somebody else's socket in its place. */
+int listener_give_owner(const char *name, uid_t made_by, const struct stat *old)
 {
         _cleanup_close_ int fd = open(name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         struct stat fresh;
@@ -60,6 +60,8 @@ static int give_owner(const char *name, const struct stat *old)
                 return -errno;
         if (!S_ISSOCK(fresh.st_mode))
                 return -ENOTSOCK;
+        if (fresh.st_uid != made_by || fresh.st_nlink != 1)
+                return -EPERM;
         if (fresh.st_uid == old->st_uid && fresh.st_gid == old->st_gid)
                 return 0;
         return fchownat(fd, "", old->st_uid, old->st_gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
@@ -77,7 +79,7 @@ static int make_listener(struct handoff *h, struct vm_socket *l, struct failure 
                 return failure_set(f, r, "cannot make a socket beside %s: %s", l->path, strerror(-r));
         r = l->fd = bind_socket(h, name, old.st_mode & 0777);
         if (r >= 0)
-                r = give_owner(name, &old);
+                r = listener_give_owner(name, (uid_t)h->facts.source.uid, &old);
         if (r >= 0)
                 return 0;
         failure_set(f, r, "cannot make the socket %s: %s", name, strerror(-r));

@@ -3,6 +3,8 @@
 
 #include "handoff/inherit.h"
 
+#include <sys/stat.h>
+
 /*
  * The listening unix sockets that the destination gets in place of the source's: bound beside the paths that
  * clients know, as PATH.cprd-ID, and renamed over them when the source is gone.
@@ -15,6 +17,10 @@
 
 /* The name of @l before it is published. ENAMETOOLONG: it has none. */
 int listener_name(const struct handoff *h, const struct vm_socket *l, char name[static LISTENER_NAME_MAX]);
+
+/* A management layer may have given the old socket to somebody other than the source's user, @made_by. EPERM:
+ * the socket at @name is not the one that was made there. */
+int listener_give_owner(const char *name, uid_t made_by, const struct stat *old);
 
 /* Hooks of the table in resources.c. */
 

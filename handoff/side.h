@@ -17,6 +17,7 @@
 
 struct source {
         struct process process;
+        char *credentials; /* owned: as it was checked (credentials.h) */
         struct qmp *qmp;
         struct tracee tracee;
         struct cmdline cmdline;

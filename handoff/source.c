@@ -5,6 +5,7 @@
 #include "common/device.h"
 #include "common/log.h"
 #include "handoff/commands.h"
+#include "handoff/credentials.h"
 #include "handoff/destination.h"
 #include "handoff/fault.h"
 #include "handoff/freeze.h"
@@ -54,10 +55,16 @@ static int read_exe(struct handoff *h, struct failure *f)
 
 static int read_user(struct handoff *h, struct failure *f)
 {
-        const struct source *s = &h->source;
+        struct source *s = &h->source;
         uint64_t uid, gid;
-        int r = process_status_number(&s->process, "Uid", 10, &uid);
+        _cleanup_free_ char *credentials = NULL;
+        int r = credentials_read(&s->process, &credentials, f);
 
+        if (r < 0)
+                return r;
+        free(s->credentials);
+        s->credentials = TAKE_PTR(credentials);
+        r = process_status_number(&s->process, "Uid", 10, &uid);
         if (r >= 0)
                 r = process_status_number(&s->process, "Gid", 10, &gid);
         if (r < 0)

@@ -15,6 +15,7 @@ static int fork_destination(struct handoff *h, struct launched *child, struct fa
         _cleanup_(inherit_done) struct inheritance in = {};
         struct launch l = {
                 .twin = &h->source.process,
+                .credentials = h->source.credentials,
                 .binary = h->facts.destination.binary,
                 .argv = d->cmdline.argv,
                 .in_child = resources_in_child,
