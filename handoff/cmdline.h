@@ -18,9 +18,9 @@ struct cmdline {
 
 /* A unix socket on which the VM listens; cprd-handoff makes the destination's and gives it its name later. */
 struct vm_socket {
-        char *path;    /* where clients find it */
-        int fd_number; /* the destination's number of it */
-        int fd;        /* owned: the listening socket, -EBADF while there is none */
+        char *path;         /* where clients find it */
+        int fd_number;      /* the destination's number of it */
+        int fd;             /* owned: the listening socket, -EBADF while there is none */
 };
 
 #define LISTENERS_MAX 16
@@ -42,6 +42,7 @@ struct nic_queue {
 };
 
 #define NIC_QUEUES_MAX 32
+#define FDSETS_MAX 32 /* fds in all sets */
 
 /* What the destination is to get. */
 struct cmdline_plan {
@@ -81,6 +82,8 @@ struct cmdline_facts {
         size_t n_memory;
         struct nic_queue queues[NIC_QUEUES_MAX];
         size_t n_queues;
+        int fdset_fds[FDSETS_MAX]; /* fdset.c: the source's numbers of the fds in its sets */
+        size_t n_fdset;
 };
 
 void cmdline_done(struct cmdline *c);

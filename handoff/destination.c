@@ -44,6 +44,7 @@ int destination_launch(struct handoff *h, struct failure *f)
         resources_launched(h);
         if (r < 0)
                 return r;
+        d->withholds = resources_withhold;
         d->withhold.active = true;
         r = tracee_resume(&d->tracee, PTRACE_SYSCALL, 0);
         if (r >= 0)

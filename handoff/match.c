@@ -29,6 +29,7 @@ static const struct {
         [MATCH_TPM] = {"query-tpm"},
         [MATCH_AUDIO] = {"query-audiodevs"},
         [MATCH_KVM] = {"query-kvm"},
+        [MATCH_FDSETS] = {"query-fdsets"},
         [MATCH_UUID] = {"query-uuid"},
         [MATCH_OBJECTS] = {"qom-list", "path", "/objects"},
         [MATCH_GRAPH] = {"x-debug-query-block-graph"},
@@ -36,8 +37,8 @@ static const struct {
 };
 
 static int (*const comparisons[])(struct match *m, struct failure *f) = {
-        match_machine, match_memory,  match_devices, match_queues,
-        match_block,   match_network, match_lists,   match_objects,
+        match_machine, match_memory, match_devices, match_queues, match_block,
+        match_network, match_lists,  match_objects, match_fdsets,
 };
 
 void match_differs(struct match *m, const char *id, const char *remedy, const char *what, ...)

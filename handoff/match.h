@@ -33,6 +33,7 @@ enum match_question {
         MATCH_TPM,
         MATCH_AUDIO,
         MATCH_KVM,
+        MATCH_FDSETS,
         MATCH_UUID,
         MATCH_OBJECTS,
         MATCH_GRAPH, /* from here on experimental ones, of which the destination is asked first */
@@ -68,6 +69,8 @@ int match_network(struct match *m, struct failure *f);
 int match_block(struct match *m, struct failure *f);
 int match_machine(struct match *m, struct failure *f);
 int match_objects(struct match *m, struct failure *f);
+/* Both have the same files in their fd sets: nobody has added or removed one since. */
+int match_fdsets(struct match *m, struct failure *f);
 int match_queues(struct match *m, struct failure *f);
 /* What cannot be in a destination: jobs, exports and bitmaps of the source. */
 void match_work(struct match *m);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/resources.h"
 
+#include "handoff/fdset.h"
 #include "handoff/listeners.h"
 #include "handoff/nic.h"
 
@@ -38,6 +39,8 @@ static const struct resource resources[] = {
          .loaded = nic_loaded,
          .claim = nic_claim,
          .forget = nic_forget},
+        /* the fds of -add-fd and QMP add-fd: the source's own, in the same sets. match.c compares them */
+        {.kind = "fdset", .inherit = fdset_inherit},
 };
 
 void resources_recover(struct handoff *h)

@@ -37,6 +37,8 @@ struct nic_ends {
 
 #define TAKEOVER_QUESTIONS 2 /* takeover.c */
 
+struct handoff;
+
 struct destination {
         struct process process;
         struct qmp *qmp;
@@ -46,6 +48,8 @@ struct destination {
         struct cmdline_facts cmdline_facts;
         struct channels channels;
         struct withhold withhold;
+        /* Which ioctls are withheld: resources_withhold(), which trace.c cannot include. */
+        bool (*withholds)(const struct handoff *h, const struct attempt *attempt);
         struct shield shield;
         struct obituary obituary;
         struct nic_ends nics[NIC_QUEUES_MAX];
@@ -65,4 +69,5 @@ enum {
         FD_MEMORY = FD_LISTENERS + LISTENERS_MAX,
         FD_QUEUES = FD_MEMORY + MEMORY_FILES_MAX,
         FD_AFTER_QUEUES = FD_QUEUES + 3 * NIC_QUEUES_MAX,
+        FD_FDSETS = 150
 };

@@ -8,6 +8,7 @@
 #include "handoff/credentials.h"
 #include "handoff/destination.h"
 #include "handoff/fault.h"
+#include "handoff/fdset.h"
 #include "handoff/freeze.h"
 #include "handoff/memfile.h"
 #include "handoff/nic.h"
@@ -283,7 +284,7 @@ static const char *started_as(const struct handoff *h)
                        : h->facts.source.binary;
 }
 
-static int plan_destination(struct handoff *h)
+static int plan_destination(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
         _cleanup_free_ char *main_path = channels_main_path(&d->channels),
@@ -304,9 +305,12 @@ static int plan_destination(struct handoff *h)
                 .userdata = h,
         };
 
+        int r;
+
         h->facts.destination.binary = text_copy(h->order.binary ?: started_as(h));
         plan.binary = h->facts.destination.binary;
-        return cmdline_make(&h->source.cmdline, &plan, &d->cmdline, &d->cmdline_facts, &h->findings);
+        r = cmdline_make(&h->source.cmdline, &plan, &d->cmdline, &d->cmdline_facts, &h->findings);
+        return r < 0 ? r : fdset_take(h, f);
 }
 
 int source_identify(struct handoff *h, struct failure *f)
@@ -320,7 +324,7 @@ int source_identify(struct handoff *h, struct failure *f)
         }
         if (r >= 0) {
                 id = "vsock-device";
-                r = plan_destination(h);
+                r = plan_destination(h, f);
         }
         if (r >= 0)
                 r = take_custody(h, f);

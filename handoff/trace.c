@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/trace.h"
 
-#include "handoff/resources.h"
-
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -22,7 +20,7 @@ static int on_syscall(struct handoff *h)
         d->withhold.active = !d->channels.main_bound;
         attempt = (struct attempt){(int)call.arguments[0], call.arguments[1]};
         return withhold_note(&d->withhold, &d->tracee, &call,
-                             call.nr == SYS_ioctl && resources_withhold(h, &attempt));
+                             call.nr == SYS_ioctl && d->withholds(h, &attempt));
 }
 
 int trace_on_stop(struct handoff *h, struct failure *f)

@@ -184,6 +184,7 @@ static const struct {
         {"-incoming", drop},
         {"-loadvm", drop},
         {"-daemonize", drop}, /* it is not a foreground process anyway */
+        {"-add-fd", drop}, /* added back as the source's sets are now (fdset.c) */
         {"-run-with", take_run_with},
         {"-device", take_device},
         {"-machine", take_machine},
@@ -217,7 +218,6 @@ static const struct {
         {"-readconfig", refuse_config},
         {"-preconfig", refuse_config},
         {"-snapshot", refuse_snapshot},
-        {"-add-fd", refuse_fd},
         {"-qtest", refuse_qtest},
         {"-pidfile", refuse_pidfile},
 };

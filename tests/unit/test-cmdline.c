@@ -310,7 +310,7 @@ static void files_are_not_emptied(void)
 
 static void start_options_are_replaced(void)
 {
-        expect("q -M x -S -daemonize -incoming defer -loadvm a -run-with user=u disk.img",
+        expect("q -M x -S -daemonize -add-fd fd=3,set=1 -incoming defer -loadvm a -run-with user=u disk.img",
                "-machine type=pc-q35-10.0 disk.img");
         expect("q -M x -run-with user=u,async-teardown=on",
                "-machine type=pc-q35-10.0 -run-with async-teardown=on");
@@ -320,6 +320,7 @@ static void what_two_cannot_share_is_refused(void)
 {
         static const char *const refused[] = {
                 "q -vnc :1",
+                "q -vnc unix:/v",
                 "q -spice port=1",
                 "q -s",
                 "q -gdb tcp::1",
@@ -329,10 +330,8 @@ static void what_two_cannot_share_is_refused(void)
                 "q -display gtk",
                 "q -snapshot",
                 "q -readconfig /c",
-                "q -add-fd fd=3,set=1",
                 "q -run-with chroot=/x",
                 "q -device {broken",
-                "q -vnc unix:/v",
                 "q -drive file=/d,snapshot=on",
                 "q -run-with exit-with-parent=on",
                 "q -set drive.a.snapshot=on",
