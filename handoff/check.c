@@ -10,6 +10,7 @@
 #include "handoff/listeners.h"
 #include "handoff/migration.h"
 #include "handoff/nic.h"
+#include "handoff/pidfile.h"
 #include "handoff/twin.h"
 #include "handoff/unit.h"
 #include "handoff/wait.h"
@@ -289,6 +290,7 @@ static const struct check {
         {"command-line", check_command_line},
         {"sockets", check_listeners},
         {"nic", nic_check},
+        {"pidfile", check_pidfile},
         {"unit", check_unit},
         {"seccomp", check_seccomp},
         {"landlock", check_landlock},

@@ -17,6 +17,7 @@ void cmdline_facts_done(struct cmdline_facts *facts)
         }
         json_object_put(facts->ids);
         free(facts->cpu);
+        free(facts->pidfile);
         *facts = (struct cmdline_facts){};
 }
 

@@ -46,6 +46,7 @@ struct nic_queue {
 
 /* What the destination is to get. */
 struct cmdline_plan {
+        const char *id; /* of the handoff: what belongs to it alone is named PATH.cprd-ID */
         const char *binary;
         const char *machine;   /* the versioned machine type that the source really runs */
         int device_fd;         /* the destination's number of the vhost-vsock device */
@@ -84,6 +85,7 @@ struct cmdline_facts {
         size_t n_queues;
         int fdset_fds[FDSETS_MAX]; /* fdset.c: the source's numbers of the fds in its sets */
         size_t n_fdset;
+        char *pidfile; /* owned: where clients find it; NULL: none */
 };
 
 void cmdline_done(struct cmdline *c);

@@ -36,6 +36,7 @@ static const struct fact {
         FACT("migration", "runState", FACT_TEXT, migration.run_state),
         FACT("migration", "loaded", FACT_FLAG, migration.loaded),
         FACT(NULL, "listeners", FACT_JSON, listeners),
+        FACT(NULL, "pidfile", FACT_TEXT, pidfile),
         FACT(NULL, "connectionsBefore", FACT_JSON, connections_before),
         FACT(NULL, "settings", FACT_JSON, settings),
         FACT(NULL, "holes", FACT_JSON, holes),

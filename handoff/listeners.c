@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/listeners.h"
 
+#include "handoff/rights.h"
+
 #include <fcntl.h>
-#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 _Static_assert(LISTENER_NAME_MAX == sizeof(((struct sockaddr_un *)NULL)->sun_path), "sun_path");
-
-static void use_rights_of_source(const struct handoff *h)
-{
-        setfsgid((gid_t)h->facts.source.gid);
-        setfsuid((uid_t)h->facts.source.uid);
-}
-
-static void use_own_rights(void)
-{
-        setfsuid(geteuid());
-        setfsgid(getegid());
-}
 
 int listener_name(const struct handoff *h, const struct vm_socket *l, char name[static LISTENER_NAME_MAX])
 {
@@ -39,12 +28,12 @@ static int bind_socket(const struct handoff *h, const char *name, mode_t mode)
         if (fd < 0)
                 return -errno;
         strcpy(address.sun_path, name);
-        use_rights_of_source(h);
+        rights_of_source(h);
         mask = umask(~mode & 0777);
         unlink(name); /* named after this handoff: only an earlier try of it can have left one */
         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
         umask(mask);
-        use_own_rights();
+        rights_own();
         if (r < 0)
                 close(fd);
         return r < 0 ? r : fd;
@@ -141,10 +130,10 @@ int listeners_publish(struct handoff *h, struct failure *f)
                 char name[LISTENER_NAME_MAX];
                 int r = listener_name(h, l, name);
 
-                use_rights_of_source(h);
+                rights_of_source(h);
                 if (r >= 0 && rename(name, l->path) < 0 && errno != ENOENT)
                         r = -errno;
-                use_own_rights();
+                rights_own();
                 if (r < 0)
                         return failure_set(f, r, "cannot rename %s to %s: %s", name, l->path, strerror(-r));
         }
@@ -166,12 +155,12 @@ void listeners_remove(struct handoff *h)
         /* Those of a committed destination are its only way to the world, published or not. */
         if (!h->facts.listeners || h->facts.committed)
                 return;
-        use_rights_of_source(h);
+        rights_of_source(h);
         for (size_t i = 0; i < facts->n_listeners; i++) {
                 char name[LISTENER_NAME_MAX];
 
                 if (listener_name(h, &facts->listeners[i], name) >= 0)
                         unlink(name);
         }
-        use_own_rights();
+        rights_own();
 }

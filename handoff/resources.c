@@ -4,6 +4,7 @@
 #include "handoff/fdset.h"
 #include "handoff/listeners.h"
 #include "handoff/nic.h"
+#include "handoff/pidfile.h"
 
 #include <sys/ioctl.h>
 
@@ -41,6 +42,12 @@ static const struct resource resources[] = {
          .forget = nic_forget},
         /* the fds of -add-fd and QMP add-fd: the source's own, in the same sets. match.c compares them */
         {.kind = "fdset", .inherit = fdset_inherit},
+        /* -pidfile: one of the destination's own beside it, renamed over it when the source is gone */
+        {.kind = "pidfile",
+         .recover = pidfile_recover,
+         .make = pidfile_make,
+         .retire = pidfile_publish,
+         .forget = pidfile_remove},
 };
 
 void resources_recover(struct handoff *h)

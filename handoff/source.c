@@ -290,6 +290,7 @@ static int plan_destination(struct handoff *h, struct failure *f)
         _cleanup_free_ char *main_path = channels_main_path(&d->channels),
                             *cpr_path = channels_cpr_path(&d->channels);
         struct cmdline_plan plan = {
+                .id = h->order.id,
                 .device_fd = FD_DEVICE,
                 .machine = h->facts.source.machine,
                 .main_path = main_path,

@@ -40,13 +40,21 @@ static void refuse_qtest(struct making *m)
         making_refuse(m, "a test drives this machine, which would lose it", "start the VM without it");
 }
 
-static void refuse_pidfile(struct making *m)
+/* pidfile.h. An earlier handoff may have made it. */
+static void take_pidfile(struct making *m)
 {
-        making_refuse(
-                m,
-                "the destination could not lock it while the source runs, and it would be removed when the "
-                "source exits",
-                "start the VM without it; `cprctl show` tells the pid");
+        _cleanup_free_ char *path = text_copy(m->value), *beside = NULL;
+        char *suffix = strstr(path, ".cprd-");
+
+        if (path[0] != '/')
+                return making_refuse(m, "where that is depends on a directory that QEMU may have left since",
+                                     "start the VM with an absolute path; `cprctl show` tells the pid");
+        if (suffix)
+                *suffix = '\0';
+        beside = text_print("%s.cprd-%s", path, m->plan->id);
+        making_add(m, m->option, beside);
+        free(m->facts->pidfile);
+        m->facts->pidfile = TAKE_PTR(path);
 }
 
 /* The destination starts as what these options made of the source: after a chroot it already has that root.
@@ -184,7 +192,7 @@ static const struct {
         {"-incoming", drop},
         {"-loadvm", drop},
         {"-daemonize", drop}, /* it is not a foreground process anyway */
-        {"-add-fd", drop}, /* added back as the source's sets are now (fdset.c) */
+        {"-add-fd", drop},    /* added back as the source's sets are now (fdset.c) */
         {"-run-with", take_run_with},
         {"-device", take_device},
         {"-machine", take_machine},
@@ -219,7 +227,7 @@ static const struct {
         {"-preconfig", refuse_config},
         {"-snapshot", refuse_snapshot},
         {"-qtest", refuse_qtest},
-        {"-pidfile", refuse_pidfile},
+        {"-pidfile", take_pidfile},
 };
 
 static void take_option(struct making *m)

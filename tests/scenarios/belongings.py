@@ -4,9 +4,10 @@
 # part of: check
 # seconds: 40
 """What belongs to a QEMU on its host is the destination's afterwards: files that it was given as fds (-add-fd, QMP
-add-fd; /dev/fdset/N)."""
+add-fd; /dev/fdset/N), its pidfile."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from lab import VM, end, expect, expect_equal, test
 
-LOG = Path("/run/lab/fdset-log")
+LOG, PIDFILE = Path("/run/lab/fdset-log"), Path("/run/lab/vm.pid")
 
 
 # ---- fd sets ----
@@ -64,30 +65,48 @@ def expect_sets(vm, before, flags):
     expect(vm.pid in holders(LOG), "the log is not open")
 
 
+# ---- pidfile ----
+
+def expect_pidfile(vm):
+    expect_equal(PIDFILE.read_text().strip(), str(vm.pid), "pid in the pidfile")
+    expect_equal([p.name for p in PIDFILE.parent.glob("*.pid*")], [PIDFILE.name], "pidfiles")
+    with PIDFILE.open("r+") as f:
+        try:
+            fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+    raise AssertionError("the pidfile is not locked")
+
+
 # ---- the tests ----
 
-LOG.unlink(missing_ok=True)
+for path in (LOG, PIDFILE):
+    path.unlink(missing_ok=True)
 OPTIONS = ["--add-fd", f"7={LOG}", "-chardev", "file,id=log,path=/dev/fdset/7,append=on",
-           "-device", "isa-debugcon,chardev=log,iobase=0x402"]
+           "-device", "isa-debugcon,chardev=log,iobase=0x402", "-pidfile", str(PIDFILE)]
 with VM("10.0.2", *OPTIONS, spy=True) as vm, vm.traffic("echo") as traffic:
     with vm.spy() as spy:
         add_unnamed(spy)
         before, flags = sets(spy), modes(vm, spy)
+    expect_pidfile(vm)
 
     for fault in ("match:after=fail", "claim:after=fail", "commit:before=kill-helper"):
         with test(f"as before after a way back: {fault}") as t:
             vm.handoff("11.1.3", "--fault", fault).still_on_source()
             expect_sets(vm, before, flags)
+            expect_pidfile(vm)
 
     for qemu in ("10.0.2", "11.1.3", "11.1.3"):
         with test(f"the destination has it all, to {qemu}"):
             vm.handoff(qemu).updated()
             traffic.check()
             expect_sets(vm, before, flags)
+            expect_pidfile(vm)
 
     with test("a helper that dies after the commit leaves nothing undone") as t:
         vm.handoff("11.1.3", "--fault", "retire:before=kill-helper").updated()
         expect_sets(vm, before, flags)
+        expect_pidfile(vm)
         traffic.check()
         traffic.finish()
 

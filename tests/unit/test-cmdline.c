@@ -27,6 +27,7 @@ static bool maps_file(void *userdata, const char *path)
 }
 
 static const struct cmdline_plan plan = {
+        .id = "7",
         .binary = "/new/qemu",
         .machine = "pc-q35-10.0",
         .device_fd = 10,
@@ -316,6 +317,12 @@ static void start_options_are_replaced(void)
                "-machine type=pc-q35-10.0 -run-with async-teardown=on");
 }
 
+static void a_pidfile_is_beside_the_old_one(void)
+{
+        expect("q -M x -pidfile /run/vm.pid", "-machine type=pc-q35-10.0 -pidfile /run/vm.pid.cprd-7");
+        expect("q -M x -pidfile /run/vm.pid.cprd-3", "-machine type=pc-q35-10.0 -pidfile /run/vm.pid.cprd-7");
+}
+
 static void what_two_cannot_share_is_refused(void)
 {
         static const char *const refused[] = {
@@ -324,7 +331,7 @@ static void what_two_cannot_share_is_refused(void)
                 "q -spice port=1",
                 "q -s",
                 "q -gdb tcp::1",
-                "q -pidfile /p",
+                "q -pidfile p",
                 "q -netdev tap,id=n",
                 "q -nic user,hostfwd=tcp::1-:2",
                 "q -display gtk",
@@ -400,6 +407,7 @@ int main(void)
         TEST(logs_are_not_emptied);
         TEST(files_are_not_emptied);
         TEST(start_options_are_replaced);
+        TEST(a_pidfile_is_beside_the_old_one);
         TEST(what_two_cannot_share_is_refused);
         TEST(broken_command_lines);
         return 0;
