@@ -18,20 +18,27 @@ void take_display(struct making *m)
         making_refuse(m, "a window or a display server's port belongs to one process", "use -display none");
 }
 
+/* The display with its settings; its address comes later (vnc.h). */
 void take_vnc(struct making *m)
 {
-        if (STREQ(m->value, "none"))
+        static const char *const of_address[] = {"to", "ipv4", "ipv6"};
+        _cleanup_free_ char *address = optstr_first(m->value, "vnc"), *value = NULL;
+
+        if (optstr_is_on(m->value, "reverse"))
+                return making_refuse(m, "its connection to a viewer belongs to one process",
+                                     "let the viewer connect to the VM");
+        if (has(m->value, "websocket"))
+                return making_refuse(m, "QEMU cannot be given a websocket port while it runs",
+                                     "start the VM without websocket=");
+        if (address && STREQ(address, "none"))
                 return making_keep(m);
-        if (strncmp(m->value, "unix:", 5) == 0)
-                return making_refuse(
-                        m,
-                        "the destination would take the socket's path away from the source before it "
-                        "is known to work: QEMU takes no socket that is open already for VNC",
-                        "start the VM with -vnc none; a display can be switched on later by QMP "
-                        "display-update");
-        making_refuse(
-                m, "two QEMUs cannot listen on one port",
-                "start the VM with -vnc none; a display can be switched on later by QMP display-update");
+        value = optstr_with_first(m->value, "vnc", "none");
+        for (size_t i = 0; i < ELEMENTSOF(of_address); i++) {
+                _cleanup_free_ char *before = value;
+
+                value = optstr_without(before, of_address[i]);
+        }
+        making_add(m, m->option, value);
 }
 
 /* Those with an interface make a device of their own, without an id. */

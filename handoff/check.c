@@ -13,6 +13,7 @@
 #include "handoff/pidfile.h"
 #include "handoff/twin.h"
 #include "handoff/unit.h"
+#include "handoff/vnc.h"
 #include "handoff/wait.h"
 
 #include <sys/stat.h>
@@ -295,6 +296,7 @@ static const struct check {
         {"seccomp", check_seccomp},
         {"landlock", check_landlock},
         {"capabilities", check_capabilities},
+        {"vnc", check_vnc},
         {"cut", check_cut},
         {"cpu-model", check_cpu},
         {"destination-binary", check_binary_file},

@@ -38,6 +38,7 @@ static const struct command commands[] = {
         {"query-jobs",                 NULL, NULL, "reads the list of jobs"},
         {"query-block-exports",        NULL, NULL, "reads the list of exports"},
         {"query-chardev",              NULL, NULL, "reads the list of chardevs"},
+        {"query-vnc-servers",          NULL, NULL, "reads the list of VNC displays"},
         {"query-fdsets",               NULL, NULL, "reads the list of fd sets"},
         {"query-tpm",                  NULL, NULL, "reads the list of TPMs"},
         {"query-audiodevs",            NULL, NULL, "reads the list of audio backends"},

@@ -5,6 +5,7 @@
 #include "handoff/listeners.h"
 #include "handoff/nic.h"
 #include "handoff/pidfile.h"
+#include "handoff/vnc.h"
 
 #include <sys/ioctl.h>
 
@@ -48,6 +49,8 @@ static const struct resource resources[] = {
          .make = pidfile_make,
          .retire = pidfile_publish,
          .forget = pidfile_remove},
+        /* -vnc: the source's own listening socket; the destination listens when the source is gone */
+        {.kind = "vnc", .match = vnc_match, .retire = vnc_retire},
 };
 
 void resources_recover(struct handoff *h)

@@ -317,6 +317,14 @@ static void start_options_are_replaced(void)
                "-machine type=pc-q35-10.0 -run-with async-teardown=on");
 }
 
+static void a_display_gets_its_address_later(void)
+{
+        expect("q -M x -vnc :1,to=99,id=v,password=on,audiodev=a",
+               "-machine type=pc-q35-10.0 -vnc vnc=none,id=v,password=on,audiodev=a");
+        expect("q -M x -vnc unix:/v", "-machine type=pc-q35-10.0 -vnc vnc=none");
+        expect("q -M x -vnc vnc=none,id=v", "-machine type=pc-q35-10.0 -vnc vnc=none,id=v");
+}
+
 static void a_pidfile_is_beside_the_old_one(void)
 {
         expect("q -M x -pidfile /run/vm.pid", "-machine type=pc-q35-10.0 -pidfile /run/vm.pid.cprd-7");
@@ -326,8 +334,8 @@ static void a_pidfile_is_beside_the_old_one(void)
 static void what_two_cannot_share_is_refused(void)
 {
         static const char *const refused[] = {
-                "q -vnc :1",
-                "q -vnc unix:/v",
+                "q -vnc :1,websocket=5700",
+                "q -vnc host:1,reverse=on",
                 "q -spice port=1",
                 "q -s",
                 "q -gdb tcp::1",
@@ -407,6 +415,7 @@ int main(void)
         TEST(logs_are_not_emptied);
         TEST(files_are_not_emptied);
         TEST(start_options_are_replaced);
+        TEST(a_display_gets_its_address_later);
         TEST(a_pidfile_is_beside_the_old_one);
         TEST(what_two_cannot_share_is_refused);
         TEST(broken_command_lines);
