@@ -18,6 +18,30 @@ static int add_listener(struct making *m, const char *path)
         return l->fd_number;
 }
 
+/* Whether what goes over its connection is the device's bytes, with no state of a protocol's beside them. */
+static bool is_plain(const char *chardev)
+{
+        static const char *const more[] = {"telnet", "tn3270", "websocket", "mux"};
+        _cleanup_free_ char *tls = optstr_get(chardev, "tls-creds");
+        bool plain = !tls;
+
+        for (size_t i = 0; i < ELEMENTSOF(more); i++)
+                plain = plain && !optstr_is_on(chardev, more[i]);
+        return plain;
+}
+
+/* Whose listener @l is: its client's connection may be handed on (connection.h). */
+static void name_listener(struct making *m, struct vm_socket *l, const char *chardev)
+{
+        char *id = is_plain(chardev) ? optstr_get(chardev, "id") : NULL;
+
+        if (!id)
+                return;
+        l->label = id;
+        l->source_label =
+                STREQ(m->option, "-serial") ? text_print("serial%zu", m->n_serial - 1) : text_copy(id);
+}
+
 /* "socket,id=…,path=…,server=on,…": the destination gets the listening socket as an fd. With wait=on, which
  * is the default, it would not start before it had a client. */
 static void take_server_socket(struct making *m, const char *chardev)
@@ -34,6 +58,7 @@ static void take_server_socket(struct making *m, const char *chardev)
         if (n < 0)
                 return making_refuse(m, "only unix sockets with an absolute path can be handed on",
                                      "give it such a path");
+        name_listener(m, &m->facts->listeners[m->facts->n_listeners - 1], chardev);
         snprintf(number, sizeof(number), "%d", n);
         unwaiting = optstr_with(without, "wait", "off");
         with = optstr_with(unwaiting, "fd", number);
@@ -179,6 +204,7 @@ void take_short_chardev(struct making *m)
         _cleanup_free_ char *chardev = NULL;
         char id[32];
 
+        m->n_serial += STREQ(m->option, "-serial");
         if (take_simple(m))
                 return;
         if (begins(m->value, "mon:"))

@@ -13,6 +13,8 @@ void cmdline_facts_done(struct cmdline_facts *facts)
 {
         for (size_t i = 0; i < facts->n_listeners; i++) {
                 free(facts->listeners[i].path);
+                free(facts->listeners[i].label);
+                free(facts->listeners[i].source_label);
                 close_fd(facts->listeners[i].fd);
         }
         json_object_put(facts->ids);

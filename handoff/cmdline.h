@@ -19,6 +19,8 @@ struct cmdline {
 /* A unix socket on which the VM listens; cprd-handoff makes the destination's and gives it its name later. */
 struct vm_socket {
         char *path;         /* where clients find it */
+        char *label;        /* owned: of its chardev in the destination; NULL: a client has more than bytes */
+        char *source_label; /* owned: the same in the source */
         int fd_number;      /* the destination's number of it */
         int fd;             /* owned: the listening socket, -EBADF while there is none */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/cut.h"
 
+#include "handoff/connection.h"
 #include "handoff/wait.h"
 
 struct list {
@@ -30,7 +31,8 @@ static void add_chardev(const struct handoff *h, struct list *l, json_object *ch
 {
         const char *file = json_str(chardev, "filename") ?: "", *label = json_str(chardev, "label") ?: "?";
 
-        if (strstr(file, ",server=on") && strncmp(file, "disconnected:", 13) != 0 && !is_own(h, file))
+        if (strstr(file, ",server=on") && strncmp(file, "disconnected:", 13) != 0 && !is_own(h, file) &&
+            !connection_is_kept(h, label))
                 add(l, "the client of chardev", label);
 }
 

@@ -225,6 +225,7 @@ int destination_commit(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
         bool again = h->facts.committed;
+        struct failure why = {};
         int r = again ? 0 : pass_the_point(h, f);
 
         if (r < 0)
@@ -243,6 +244,9 @@ int destination_commit(struct handoff *h, struct failure *f)
         if (r < 0)
                 return back_from_the_point(h, r, f);
         note_pause(h);
+        if (resources_move(h, &why) < 0) /* tried again in retire */
+                log_failure(LOG_WARNING, &why,
+                            "not everything that the guest is connected to is the destination's");
         return 0;
 }
 

@@ -38,6 +38,7 @@ static const struct fact {
         FACT(NULL, "listeners", FACT_JSON, listeners),
         FACT(NULL, "pidfile", FACT_TEXT, pidfile),
         FACT(NULL, "vnc", FACT_JSON, vnc),
+        FACT(NULL, "connections", FACT_JSON, connections),
         FACT(NULL, "connectionsBefore", FACT_JSON, connections_before),
         FACT(NULL, "settings", FACT_JSON, settings),
         FACT(NULL, "holes", FACT_JSON, holes),

@@ -41,6 +41,7 @@ struct facts {
         json_object *listeners;          /* owned: paths; NULL: none made yet */
         char *pidfile;                   /* owned: of the VM; NULL: no destination has one yet */
         json_object *vnc;                /* owned: names of fds that the destination has (vnc.c) */
+        json_object *connections;        /* owned: of chardevs (connection.c) */
         json_object *connections_before; /* owned: as in struct connections */
         json_object *settings;           /* owned: what was changed in the source (settings.c) */
         json_object *holes;              /* owned: numbers of the source's fds that holes.c has made */

@@ -17,6 +17,7 @@ struct making {
         const char *value;     /* NULL: it takes none */
         bool machine_is_named; /* some -machine named the type */
         size_t n_made;         /* chardevs made here */
+        size_t n_serial;       /* -serial so far, by which QEMU names their chardevs */
 };
 
 /* Adds an option; @value NULL: none. */

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "handoff/destination.h"
 #include "handoff/holes.h"
+#include "handoff/resources.h"
 #include "handoff/runstate.h"
 #include "handoff/settings.h"
 #include "handoff/source.h"
@@ -162,8 +163,10 @@ static int explain_failure(struct handoff *h, struct failure *f)
 
 int migration_load(struct handoff *h, struct failure *f)
 {
-        int r = require_running(h, f);
+        int r = resources_part(h, f);
 
+        if (r >= 0)
+                r = require_running(h, f);
         if (r >= 0)
                 r = wait_look(h, f); /* a STOP that came before the answer */
         if (r < 0)
@@ -291,5 +294,7 @@ int migration_cancel(struct handoff *h, struct failure *f)
 
         if (r >= 0 && !h->source.is_dead)
                 holes_clear(h);
+        if (r >= 0 && !h->source.is_dead)
+                resources_rejoin(h);
         return r < 0 ? r : settings_restore(h, f);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "handoff/resources.h"
 
+#include "handoff/connection.h"
 #include "handoff/fdset.h"
 #include "handoff/listeners.h"
 #include "handoff/nic.h"
@@ -49,6 +50,12 @@ static const struct resource resources[] = {
          .make = pidfile_make,
          .retire = pidfile_publish,
          .forget = pidfile_remove},
+        /* live clients of listening unix chardevs: the source's connections, once the guest runs */
+        {.kind = "connection",
+         .match = connections_match,
+         .part = connections_part,
+         .rejoin = connections_rejoin,
+         .move = connections_move},
         /* -vnc: the source's own listening socket; the destination listens when the source is gone */
         {.kind = "vnc", .match = vnc_match, .retire = vnc_retire},
 };
@@ -112,6 +119,23 @@ int resources_match(struct handoff *h, struct failure *f)
         return r;
 }
 
+int resources_part(struct handoff *h, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].part)
+                        r = resources[i].part(h, f);
+        return r;
+}
+
+void resources_rejoin(struct handoff *h)
+{
+        for (size_t i = ELEMENTSOF(resources); i-- > 0;)
+                if (resources[i].rejoin)
+                        resources[i].rejoin(h);
+}
+
 int resources_loaded(struct handoff *h, struct failure *f)
 {
         int r = 0;
@@ -144,6 +168,16 @@ int resources_give_back(struct handoff *h, struct failure *f)
                         first = failure_pass(f, &why);
         }
         return first;
+}
+
+int resources_move(struct handoff *h, struct failure *f)
+{
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
+                if (resources[i].move)
+                        r = resources[i].move(h, f);
+        return r;
 }
 
 int resources_retire(struct handoff *h, struct failure *f)

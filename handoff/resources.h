@@ -28,12 +28,19 @@ struct resource {
         bool (*withholds)(const struct handoff *h, const struct attempt *attempt);
         /* match: both answer QMP, the guest runs. */
         int (*match)(struct handoff *h, struct failure *f);
+        /* load: the last thing before the source is told to stop its guest. */
+        int (*part)(struct handoff *h, struct failure *f);
+        /* Undoes match and part: the source carries on. */
+        void (*rejoin)(struct handoff *h);
         /* claim: the state is loaded, both guests are stopped; the destination still works, … */
         int (*loaded)(struct handoff *h, struct failure *f);
         /* … and now it is stopped, by ptrace. */
         int (*claim)(struct handoff *h, struct failure *f);
         /* Undoes claim; h->destination may be dead. Called on every way back. */
         int (*give_back)(struct handoff *h, struct failure *f);
+        /* commit: the guest runs, and the source does not. Again in retire, for a recovery: may have been
+         * done. */
+        int (*move)(struct handoff *h, struct failure *f);
         /* retire: the source is dead. */
         int (*retire)(struct handoff *h, struct failure *f);
         /* The destination is dead: what was made for it is removed. */
@@ -47,9 +54,12 @@ void resources_in_child(void *cmdline_facts);
 void resources_launched(struct handoff *h);
 bool resources_withhold(const struct handoff *h, const struct attempt *attempt);
 int resources_match(struct handoff *h, struct failure *f);
+int resources_part(struct handoff *h, struct failure *f);
+void resources_rejoin(struct handoff *h);
 int resources_loaded(struct handoff *h, struct failure *f);
 int resources_claim(struct handoff *h, struct failure *f);
 /* All of them, even if one fails; returns the first failure. */
 int resources_give_back(struct handoff *h, struct failure *f);
+int resources_move(struct handoff *h, struct failure *f);
 int resources_retire(struct handoff *h, struct failure *f);
 void resources_forget(struct handoff *h);

@@ -356,6 +356,8 @@ int source_retire(struct handoff *h, struct failure *f)
                 pidfd_send_signal(h->source.process.pidfd, SIGKILL, NULL, 0);
                 r = wait_until(h, has_exited, NULL, f);
         }
+        if (r >= 0)
+                r = resources_move(h, f);
         settings_hand_on(h);
         destination_settle(h);
         return r < 0 ? r : resources_retire(h, f);

@@ -40,5 +40,8 @@ int serve_act(int fd, uint64_t *ret_bytes);
 /* Gives the first NIC @address ("10.0.0.2/24…"), and has its driver use @queues pairs of queues; 0: as many
  * as it likes. Says on the console what does not work. */
 bool set_up_nic(const char *address, int queues);
+/* Threads of channels.c. */
+void *run_serial_port(void *argument);
+void *run_virtio_port(void *argument);
 /* Ends the guest when its power button is pressed. */
 void heed_power_button(void);

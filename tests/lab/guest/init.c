@@ -387,6 +387,9 @@ int main(void)
                 good = false;
         if (option("lab.button") && start_thread(run_power_button, NULL) < 0)
                 good = false;
+        if (option("lab.channels") &&
+            (start_thread(run_serial_port, NULL) < 0 || start_thread(run_virtio_port, NULL) < 0))
+                good = false;
         if (good)
                 say("READY");
         for (;;)
