@@ -486,8 +486,10 @@ class Voice:
     def as_mine(self, line):
         for theirs, mine in self.replaced.items():
             line = line.replace(theirs.encode(), mine.encode())
-        line = line.replace(str(self.config["child-cid"]).encode(), str(self.config["cid"]).encode())
-        return re.sub(rb'"thread-id": \d+', b'"thread-id": %d' % self.vcpu, line)
+        for form in ("%d", "%#x"):  # info qtree gives both
+            line = line.replace((form % self.config["child-cid"]).encode(), (form % self.config["cid"]).encode())
+        # Not 0, which is a place in the topology.
+        return re.sub(rb'"thread-id": [1-9]\d*', b'"thread-id": %d' % self.vcpu, line)
 
     def change(self, text, name):
         for act in list(self.said):
