@@ -1,5 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# lab: -k 7.3
+# part of: check-matrix
+# seconds: 150
 """Handoffs of a source that is no QEMU but answers like one, and misbehaves at random: see hostile_source.py.
 
   hostile.py [HOW MANY] [SEED]
@@ -30,7 +33,7 @@ from lab import (VM, Result, binary, cprctl, daemon_pid, end, expect, expect_equ
                  start_cprctl, test, wait_until)
 
 HOW_MANY = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 1  # One and the same in `make check`; hostile-long takes others.
+SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 1  # hostile-long takes others.
 QEMU = "10.0.2"
 USER = "nobody"
 HERE = Path(__file__).resolve().parent
