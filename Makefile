@@ -9,7 +9,7 @@ root := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CPRD_LAB_CACHE,C
 demo:
 	@$(root) tests/demo
 
-# Unit tests, scenarios and the kernel's quick tests: 20 to 30 minutes on two cores, and 10 more the first time.
+# Unit tests, scenarios and the kernel's quick tests: 25 to 40 minutes on two cores, and 15 more the first time.
 check:
 	@$(root) tests/check
 
