@@ -23,7 +23,7 @@ QEMU = "11.1.3"
 LOAD = ("echo", "counter", "source")
 
 # The deadline of a stage that is to hang: a busy lab needs some time for the stage itself.
-HANG_SECONDS = 4
+HANG_SECONDS = 8
 # A host with KVM is an emulated one in the lab, which is several times as slow.
 GRACE_SECONDS = 20 if os.path.exists("/dev/kvm") else 5
 # Of one that continues after its fault, through all remaining stages. Generous: the lab has one CPU.
