@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lab: --host trixie
 # part of: check
-# seconds: 120
+# seconds: 110
 """Some cells of the kill matrix where the guest runs under KVM: those in which its state, or its device, changes hands.
 
   kill-matrix-kvm.py [all]     all: everything that can break, at the beginning of every stage
