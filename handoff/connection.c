@@ -230,20 +230,36 @@ static size_t make_way_back(struct handoff *h, struct injection *calls)
         return n;
 }
 
-void connections_rejoin(struct handoff *h)
+/* Whether its main thread has to be stopped at all: a rehearsal has taken nothing away. */
+static bool has_parted(const struct handoff *h)
+{
+        for (size_t i = 0; i < count(h); i++)
+                if (number(connection(h, i), "fd") >= 0)
+                        return true;
+        return false;
+}
+
+static void take_back(struct handoff *h, struct failure *f)
 {
         _cleanup_free_ struct injection *calls = mem_new(2 * count(h) + 1, sizeof(*calls));
-        struct failure f = {};
         size_t n;
+
+        if (freeze_begin(h, f) >= 0) {
+                n = make_way_back(h, calls);
+                if (n)
+                        freeze_inject(h, calls, n, f);
+        }
+        freeze_thaw(h);
+}
+
+void connections_rejoin(struct handoff *h)
+{
+        struct failure f = {};
 
         if (!count(h))
                 return;
-        if (freeze_begin(h, &f) >= 0) {
-                n = make_way_back(h, calls);
-                if (n)
-                        freeze_inject(h, calls, n, &f);
-        }
-        freeze_thaw(h);
+        if (has_parted(h))
+                take_back(h, &f);
         if (f.error)
                 log_failure(LOG_ERR, &f, "the source has not all of its clients back");
         for (size_t i = 0; i < count(h); i++)

@@ -9,13 +9,15 @@
  * its device's state has been saved is lost, and one that it writes before a rollback comes twice. So there
  * is a quiet socket, with nothing to read and no room to write, that takes the connection's place:
  *
- *   match    the destination's chardev is connected to it (QMP add_client): its guest, whose driver would be
- * told of a close otherwise, finds it connected load     before the guest is stopped, it is put over the fd
- * in the source (dup3 by injection), which keeps the connection under another number. What the guest writes
- * from then on waits in the device, whose state has it: a UART's transmit register, a buffer in the port's
- * queue. What the client writes waits in the connection, which the destination gets too (QMP getfd), and does
- * not use yet commit   as soon as the guest runs, the connection is put over the quiet socket in the
- * destination
+ * In match the destination's chardev is connected to it (QMP add_client): its guest, whose driver would be
+ * told of a close otherwise, finds it connected.
+ *
+ * In load, before the guest is stopped, it is put over the fd in the source (dup3 by injection), which keeps
+ * the connection under another number. What the guest writes from then on waits in the device, whose state
+ * has it: a UART's transmit register, a buffer in the port's queue. What the client writes waits in the
+ * connection, which the destination gets too (QMP getfd), and does not use yet.
+ *
+ * In commit, as soon as the guest runs, the connection is put over the quiet socket in the destination.
  *
  * On a way back the source has it again. A virtconsole drops what it cannot write at once, and a monitor's
  * connection has a state of its own: these are cut. QEMU: chardev/char-socket.c, hw/char/virtio-console.c,

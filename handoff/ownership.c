@@ -181,7 +181,7 @@ int ownership_claim(struct handoff *h, struct failure *f)
         return r < 0 ? r : resources_claim(h, f);
 }
 
-static int give_up_device(struct handoff *h, struct failure *f)
+int ownership_give_up(struct handoff *h, struct failure *f)
 {
         struct destination *d = &h->destination;
         struct injection call = INJECT_IOCTL(FD_DEVICE, VHOST_RESET_OWNER);
@@ -201,13 +201,6 @@ static int give_up_device(struct handoff *h, struct failure *f)
         if (reclaim(h, NULL) < 0)
                 log_warning("the device of the dead destination cannot be reclaimed");
         return 0;
-}
-
-int ownership_give_up(struct handoff *h, struct failure *f)
-{
-        int r = give_up_device(h, f), s = resources_give_back(h, r < 0 ? NULL : f);
-
-        return r < 0 ? r : s;
 }
 
 /* ---- verify ---- */

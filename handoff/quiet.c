@@ -84,9 +84,9 @@ int quiet_make(struct handoff *h, json_object *c, size_t i, struct failure *f)
                 r = give_to_both(h, pair, i, f);
         }
         if (r >= 0)
-                r = of_source = sockets_find(&h->source.process, inode, -1);
+                r = of_source = sockets_find(&h->source.process, inode);
         if (r >= 0)
-                r = of_destination = sockets_find(&h->destination.process, inode, -1);
+                r = of_destination = sockets_find(&h->destination.process, inode);
         if (r >= 0)
                 r = connect_chardev(h, c, i, f);
         json_add_int(c, "quietFd", of_source);
@@ -107,7 +107,7 @@ int quiet_give(struct handoff *h, json_object *c, size_t i, struct failure *f)
         if (r >= 0 && saved >= 0)
                 r = give(h, h->destination.qmp, LIVE, i, live, f);
         if (r >= 0 && saved >= 0) {
-                r = sockets_find(&h->destination.process, inode_of(live), -1);
+                r = sockets_find(&h->destination.process, inode_of(live));
                 json_add_int(c, "held", r);
         }
         return r < 0 ? failure_set(f, r, "cannot give the destination the connection of chardev %s: %s",

@@ -8,6 +8,7 @@
 #include "handoff/pidfile.h"
 #include "handoff/vnc.h"
 
+#include <stddef.h>
 #include <sys/ioctl.h>
 
 /* QEMU needs the device's features to build the machine, so a pure read passes. */
@@ -60,21 +61,71 @@ static const struct resource resources[] = {
         {.kind = "vnc", .match = vnc_match, .retire = vnc_retire},
 };
 
-void resources_recover(struct handoff *h)
+typedef int (*step_hook)(struct handoff *h, struct failure *f);
+typedef void (*plain_hook)(struct handoff *h);
+
+/* The hook at @offset of struct resource in row @i. */
+static step_hook step_of(size_t i, size_t offset)
 {
-        for (size_t i = 0; i < ELEMENTSOF(resources); i++)
-                if (resources[i].recover)
-                        resources[i].recover(h);
+        return *(const step_hook *)((const char *)&resources[i] + offset);
 }
 
-int resources_make(struct handoff *h, struct failure *f)
+static plain_hook plain_of(size_t i, size_t offset)
+{
+        return *(const plain_hook *)((const char *)&resources[i] + offset);
+}
+
+/* Row by row, up to the first failure: what comes next would be undone anyway. */
+static int step(struct handoff *h, size_t offset, struct failure *f)
 {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
-                if (resources[i].make)
-                        r = resources[i].make(h, f);
+                if (step_of(i, offset))
+                        r = step_of(i, offset)(h, f);
         return r;
+}
+
+/* All rows, since there is no way back from here: one thing that does not change hands must not keep the
+ * others from it. The first failure is returned. */
+static int step_forward(struct handoff *h, size_t offset, struct failure *f)
+{
+        int first = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(resources); i++) {
+                struct failure why = {};
+                int r = step_of(i, offset) ? step_of(i, offset)(h, &why) : 0;
+
+                if (r < 0 && first >= 0) {
+                        first = r;
+                        failure_pass(f, &why);
+                }
+        }
+        return first;
+}
+
+static void forward(struct handoff *h, size_t offset)
+{
+        for (size_t i = 0; i < ELEMENTSOF(resources); i++)
+                if (plain_of(i, offset))
+                        plain_of(i, offset)(h);
+}
+
+static void backward(struct handoff *h, size_t offset)
+{
+        for (size_t i = ELEMENTSOF(resources); i-- > 0;)
+                if (plain_of(i, offset))
+                        plain_of(i, offset)(h);
+}
+
+void resources_recover(struct handoff *h)
+{
+        forward(h, offsetof(struct resource, recover));
+}
+
+int resources_make(struct handoff *h, struct failure *f)
+{
+        return step(h, offsetof(struct resource, make), f);
 }
 
 int resources_inherit(struct handoff *h, struct inheritance *in, struct failure *f)
@@ -96,9 +147,7 @@ void resources_in_child(void *cmdline_facts)
 
 void resources_launched(struct handoff *h)
 {
-        for (size_t i = 0; i < ELEMENTSOF(resources); i++)
-                if (resources[i].launched)
-                        resources[i].launched(h);
+        forward(h, offsetof(struct resource, launched));
 }
 
 bool resources_withhold(const struct handoff *h, const struct attempt *attempt)
@@ -111,88 +160,40 @@ bool resources_withhold(const struct handoff *h, const struct attempt *attempt)
 
 int resources_match(struct handoff *h, struct failure *f)
 {
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
-                if (resources[i].match)
-                        r = resources[i].match(h, f);
-        return r;
+        return step(h, offsetof(struct resource, match), f);
 }
 
 int resources_part(struct handoff *h, struct failure *f)
 {
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
-                if (resources[i].part)
-                        r = resources[i].part(h, f);
-        return r;
+        return step(h, offsetof(struct resource, part), f);
 }
 
 void resources_rejoin(struct handoff *h)
 {
-        for (size_t i = ELEMENTSOF(resources); i-- > 0;)
-                if (resources[i].rejoin)
-                        resources[i].rejoin(h);
+        backward(h, offsetof(struct resource, rejoin));
 }
 
 int resources_loaded(struct handoff *h, struct failure *f)
 {
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
-                if (resources[i].loaded)
-                        r = resources[i].loaded(h, f);
-        return r;
+        return step(h, offsetof(struct resource, loaded), f);
 }
 
 int resources_claim(struct handoff *h, struct failure *f)
 {
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
-                if (resources[i].claim)
-                        r = resources[i].claim(h, f);
-        return r;
-}
-
-int resources_give_back(struct handoff *h, struct failure *f)
-{
-        int first = 0;
-
-        for (size_t i = ELEMENTSOF(resources); i-- > 0;) {
-                struct failure why = {};
-                int r = resources[i].give_back ? resources[i].give_back(h, &why) : 0;
-
-                if (r < 0 && first >= 0)
-                        first = failure_pass(f, &why);
-        }
-        return first;
+        return step(h, offsetof(struct resource, claim), f);
 }
 
 int resources_move(struct handoff *h, struct failure *f)
 {
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
-                if (resources[i].move)
-                        r = resources[i].move(h, f);
-        return r;
+        return step_forward(h, offsetof(struct resource, move), f);
 }
 
 int resources_retire(struct handoff *h, struct failure *f)
 {
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(resources); i++)
-                if (resources[i].retire)
-                        r = resources[i].retire(h, f);
-        return r;
+        return step_forward(h, offsetof(struct resource, retire), f);
 }
 
 void resources_forget(struct handoff *h)
 {
-        for (size_t i = ELEMENTSOF(resources); i-- > 0;)
-                if (resources[i].forget)
-                        resources[i].forget(h);
+        backward(h, offsetof(struct resource, forget));
 }

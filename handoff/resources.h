@@ -36,8 +36,6 @@ struct resource {
         int (*loaded)(struct handoff *h, struct failure *f);
         /* … and now it is stopped, by ptrace. */
         int (*claim)(struct handoff *h, struct failure *f);
-        /* Undoes claim; h->destination may be dead. Called on every way back. */
-        int (*give_back)(struct handoff *h, struct failure *f);
         /* commit: the guest runs, and the source does not. Again in retire, for a recovery: may have been
          * done. */
         int (*move)(struct handoff *h, struct failure *f);
@@ -58,8 +56,7 @@ int resources_part(struct handoff *h, struct failure *f);
 void resources_rejoin(struct handoff *h);
 int resources_loaded(struct handoff *h, struct failure *f);
 int resources_claim(struct handoff *h, struct failure *f);
-/* All of them, even if one fails; returns the first failure. */
-int resources_give_back(struct handoff *h, struct failure *f);
+/* These two do all of them, even if one fails; they return the first failure. */
 int resources_move(struct handoff *h, struct failure *f);
 int resources_retire(struct handoff *h, struct failure *f);
 void resources_forget(struct handoff *h);

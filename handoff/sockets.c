@@ -87,7 +87,7 @@ int sockets_list(const struct process *p, struct socket_fd **ret)
         return n;
 }
 
-int sockets_find(const struct process *p, ino_t inode, int except)
+int sockets_find(const struct process *p, ino_t inode)
 {
         _cleanup_free_ char *wanted = text_print("socket:[%llu]", (unsigned long long)inode);
         DIR *dir = open_fds(p);
@@ -99,8 +99,7 @@ int sockets_find(const struct process *p, ino_t inode, int except)
         while (found < 0 && (entry = readdir(dir))) {
                 char link[64] = "";
 
-                if (readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1) > 0 &&
-                    STREQ(link, wanted) && atoi(entry->d_name) != except)
+                if (readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1) > 0 && STREQ(link, wanted))
                         found = atoi(entry->d_name);
         }
         closedir(dir);

@@ -17,5 +17,5 @@ struct socket_fd {
 
 /* *ret is the caller's to free. Returns how many there are, or a negative errno. */
 int sockets_list(const struct process *p, struct socket_fd **ret);
-/* The number of an fd of that inode other than @except (-1: any). ENOENT. */
-int sockets_find(const struct process *p, ino_t inode, int except);
+/* The number of an fd of that inode. ENOENT. */
+int sockets_find(const struct process *p, ino_t inode);

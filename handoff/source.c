@@ -350,15 +350,19 @@ static int has_exited(struct handoff *h, void *userdata)
  * paths, RAM with discard-data=on, the network's downscript). */
 int source_retire(struct handoff *h, struct failure *f)
 {
-        int r = 0;
+        struct failure why = {};
+        int moved = 0, r = 0;
 
         if (!h->source.is_dead) {
                 pidfd_send_signal(h->source.process.pidfd, SIGKILL, NULL, 0);
                 r = wait_until(h, has_exited, NULL, f);
         }
+        /* A client that cannot be moved must not keep the VM's sockets from their names. */
         if (r >= 0)
-                r = resources_move(h, f);
+                moved = resources_move(h, &why);
         settings_hand_on(h);
         destination_settle(h);
-        return r < 0 ? r : resources_retire(h, f);
+        if (r >= 0)
+                r = resources_retire(h, f);
+        return r < 0 || moved >= 0 ? r : failure_pass(f, &why);
 }

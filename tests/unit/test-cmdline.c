@@ -2,8 +2,7 @@
 #include "handoff/memfile.h"
 #include "handoff/options.h"
 #include "handoff/optstr.h"
-#include "handoff/translate.h"
-#include "test.h"
+#include "made.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -40,40 +39,12 @@ static const struct cmdline_plan plan = {
         .first_memory_fd = 90,
 };
 
-struct made {
-        struct cmdline source, out;
-        struct cmdline_facts facts;
-        struct findings findings;
-        char *text;
-};
-
-/* @words are separated by blanks; "␣" stands for one. */
 static struct made make(const char *words)
 {
-        struct made m = {};
-        size_t size = strlen(words) + 1;
-        _cleanup_free_ char *data = strdup(words);
-        FILE *out;
+        struct made m = make_from(words, &plan);
 
-        for (size_t i = 0; i < size; i++)
-                if (data[i] == ' ')
-                        data[i] = '\0';
-        EXPECT_INT(cmdline_parse(data, size, &m.source, NULL), 0);
-        EXPECT_INT(cmdline_make(&m.source, &plan, &m.out, &m.facts, &m.findings), 0);
-        out = open_memstream(&m.text, &size);
-        for (size_t i = 0; i < m.out.n; i++)
-                fprintf(out, "%s%s", i ? " " : "", m.out.argv[i]);
-        fclose(out);
+        made_write(&m, 0, NULL);
         return m;
-}
-
-static void made_done(struct made *m)
-{
-        cmdline_done(&m->source);
-        cmdline_done(&m->out);
-        cmdline_facts_done(&m->facts);
-        findings_done(&m->findings);
-        free(m->text);
 }
 
 #define TAIL                                                                                                 \

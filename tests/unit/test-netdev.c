@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "handoff/translate.h"
-#include "test.h"
+#include "made.h"
 
 /* The source's TAP devices: vnet7 is its fd 25, mq0 has two queues. */
 static size_t find_taps(void *userdata, const char *ifname, int fds[static NIC_QUEUES_MAX])
@@ -26,40 +25,14 @@ static const struct cmdline_plan plan = {
         .find_taps = find_taps,
 };
 
-struct made {
-        struct cmdline source, out;
-        struct cmdline_facts facts;
-        struct findings findings;
-        char *text; /* its options for the network */
-};
-
-/* @words are options and their values, separated by blanks. */
+/* @words are options and their values. Its text is what is made of those for the network. */
 static struct made make(const char *words)
 {
-        struct made m = {};
         _cleanup_free_ char *line = text_print("q %s", words);
-        size_t size = strlen(line) + 1;
-        FILE *out;
+        struct made m = make_from(line, &plan);
 
-        for (size_t i = 0; i < size; i++)
-                if (line[i] == ' ')
-                        line[i] = '\0';
-        EXPECT_INT(cmdline_parse(line, size, &m.source, NULL), 0);
-        EXPECT_INT(cmdline_make(&m.source, &plan, &m.out, &m.facts, &m.findings), 0);
-        out = open_memstream(&m.text, &size);
-        for (size_t i = 1; i < m.out.n && !STREQ(m.out.argv[i], "-machine"); i++)
-                fprintf(out, "%s%s", i > 1 ? " " : "", m.out.argv[i]);
-        fclose(out);
+        made_write(&m, 1, "-machine");
         return m;
-}
-
-static void made_done(struct made *m)
-{
-        cmdline_done(&m->source);
-        cmdline_done(&m->out);
-        cmdline_facts_done(&m->facts);
-        findings_done(&m->findings);
-        free(m->text);
 }
 
 static void expect_made(const char *source, const char *destination, unsigned n_warnings)
